@@ -1,0 +1,145 @@
+package coffer
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"hash"
+	"slices"
+)
+
+// A Document is one revision of one object, as a provider sees it: opaque, immutable, named by its hash.
+type Document struct {
+	ID       ObjectID
+	Sequence uint64 // depth of this revision: 0 for the first (the compare-and-swap counter of encrypted data vaults)
+	Parents  []Rev  // the revisions that it replaces; none for the first
+	Tags     []Tag  // all that a query may match
+	Stream   *Stream
+	Body     []byte // the envelope exactly as received: for an encrypted data vault, its whole JSON document
+}
+
+// MaxSequence is the greatest sequence a document may have: the greatest that still has a successor among the
+// integers that JSON carries exactly.
+const MaxSequence = 1<<53 - 2
+
+// A Tag is a blinded name and value that a query may match. To the vault all three texts are opaque.
+type Tag struct {
+	Key    string // id of the HMAC key that blinded name and value
+	Name   string
+	Value  string
+	Unique bool // at most one document of the vault may hold a unique tag with this key, name and value
+}
+
+// Bounds on tags: they come from outside and each costs index entries.
+const (
+	MaxTags    = 4096 // in one document
+	MaxTagText = 1024 // bytes in each of a tag's texts
+)
+
+// A Stream says which set of chunks belongs to a document.
+type Stream struct {
+	Pending  bool   // opened, and nothing closed yet: no set is named
+	Sequence uint64 // the document's sequence while the set's chunks were written; names the set
+	Chunks   uint64 // how many chunks the set has
+}
+
+// A ChunkRef describes one chunk of a document's stream.
+type ChunkRef struct {
+	Sequence uint64   // which set it belongs to
+	Index    uint64   // position in the set, from 0
+	Size     int64    // bytes as stored
+	Sum      [32]byte // SHA-256 of the bytes as stored
+}
+
+// A Rev names a revision: the SHA-256 of its canonical form.
+type Rev [sha256.Size]byte
+
+// String returns the rev as unpadded base64url, 43 characters.
+func (r Rev) String() string { return base64.RawURLEncoding.EncodeToString(r[:]) }
+
+// ParseRev reads what [Rev.String] writes.
+func ParseRev(s string) (r Rev, err error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) != len(r) {
+		return r, Errorf("revision", Invalid, "must be 43 characters of base64url")
+	}
+	copy(r[:], b)
+	return r, nil
+}
+
+// Rev returns the name of the revision. Two documents have the same Rev just when they are equal in every field,
+// the order of Tags included and the order of Parents not. The form hashed is given in doc/revision.md.
+func (d *Document) Rev() (r Rev) {
+	h := sha256.New()
+	h.Write([]byte("coffer revision 1\x00"))
+	h.Write(d.ID[:])
+	number(h, d.Sequence)
+	parents := slices.Clone(d.Parents)
+	slices.SortFunc(parents, func(a, b Rev) int { return slices.Compare(a[:], b[:]) })
+	number(h, uint64(len(parents)))
+	for _, p := range parents {
+		h.Write(p[:])
+	}
+	number(h, uint64(len(d.Tags)))
+	for _, t := range d.Tags {
+		text(h, t.Key)
+		text(h, t.Name)
+		text(h, t.Value)
+		flag(h, t.Unique)
+	}
+	flag(h, d.Stream != nil)
+	if s := d.Stream; s != nil {
+		flag(h, s.Pending)
+		number(h, s.Sequence)
+		number(h, s.Chunks)
+	}
+	number(h, uint64(len(d.Body)))
+	h.Write(d.Body)
+	h.Sum(r[:0])
+	return r
+}
+
+// Check reports the first rule of form that the document breaks, as Invalid: bounds on sequence and tags, a stream
+// that names a set of the future, no body, no id.
+func (d *Document) Check() error {
+	const op = "document"
+	switch {
+	case d.ID == ObjectID{}:
+		return Errorf(op, Invalid, "no id")
+	case d.Sequence > MaxSequence:
+		return Errorf(op, Invalid, "sequence out of range")
+	case len(d.Body) == 0:
+		return Errorf(op, Invalid, "no body")
+	case len(d.Tags) > MaxTags:
+		return Errorf(op, Invalid, "too many tags")
+	case len(d.Parents) > 64:
+		return Errorf(op, Invalid, "too many parents")
+	case d.Stream != nil && d.Stream.Sequence > d.Sequence:
+		return Errorf(op, Invalid, "stream sequence is greater than the document's")
+	}
+	for _, t := range d.Tags {
+		if t.Key == "" || t.Name == "" || len(t.Key) > MaxTagText || len(t.Name) > MaxTagText || len(t.Value) > MaxTagText {
+			return Errorf(op, Invalid, "tag text empty or too long")
+		}
+	}
+	return nil
+}
+
+func number(h hash.Hash, n uint64) {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], n)
+	h.Write(b[:])
+}
+
+func text(h hash.Hash, s string) {
+	number(h, uint64(len(s)))
+	h.Write([]byte(s))
+}
+
+func flag(h hash.Hash, v bool) {
+	if v {
+		h.Write([]byte{1})
+	} else {
+		h.Write([]byte{0})
+	}
+}
