@@ -1,6 +1,9 @@
 package coffer
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // A Config is the configuration of a vault, as encrypted data vaults have it.
 type Config struct {
@@ -20,4 +23,13 @@ type Config struct {
 type KeyRef struct {
 	ID   string `json:"id"`
 	Type string `json:"type"`
+}
+
+// A Revocation says that a delegated capability is good no more.
+type Revocation struct {
+	Capability json.RawMessage `json:"capability"` // as it was delegated
+	Delegator  string          `json:"delegator"`  // who had delegated it
+	By         string          `json:"by"`         // whose authority revoked it
+	Time       time.Time       `json:"time"`       // when it was revoked
+	Expires    time.Time       `json:"expires"`    // when the capability would have ended by itself
 }
