@@ -1,0 +1,231 @@
+package vault
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/store"
+)
+
+// Chunk implements [coffer.Vault].
+func (v *View) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
+	if _, err := v.decide(ctx, grant.Read, v.chunk(id, index)); err != nil {
+		return coffer.ChunkRef{}, nil, err
+	}
+	for range 3 {
+		c, err := v.find(ctx, id, index)
+		if err != nil {
+			return coffer.ChunkRef{}, nil, err
+		}
+		r, size, err := v.s.blobs.Get(ctx, c.Blob)
+		if errors.Is(err, coffer.NotExist) {
+			continue // replaced or collected since; look again
+		}
+		if err != nil {
+			return coffer.ChunkRef{}, nil, err
+		}
+		if size != c.Ref.Size {
+			r.Close()
+			return coffer.ChunkRef{}, nil, coffer.Errorf("chunk", coffer.Corrupt, "not of its recorded size")
+		}
+		return c.Ref, r, nil
+	}
+	return coffer.ChunkRef{}, nil, coffer.Errorf("chunk", coffer.Corrupt, "recorded, but not there")
+}
+
+func (v *View) chunk(id coffer.ObjectID, index uint64) string {
+	return fmt.Sprintf("%s/chunks/%d", v.document(id), index)
+}
+
+// find returns where a chunk is: of the set that the document names, or else of the set being written.
+func (v *View) find(ctx context.Context, id coffer.ObjectID, index uint64) (store.Chunk, error) {
+	d, err := v.s.store.Get(ctx, v.id, id)
+	if err != nil {
+		return store.Chunk{}, err
+	}
+	set := d.Sequence
+	if d.Stream != nil && !d.Stream.Pending {
+		set = d.Stream.Sequence
+	}
+	return v.s.store.Chunk(ctx, v.id, id, set, index)
+}
+
+// PutChunk implements [coffer.Vault]. The chunk is made durable first and recorded then, so that what is recorded is
+// always there.
+func (v *View) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.ChunkRef, r io.Reader) error {
+	const op = "put chunk"
+	if _, err := v.decide(ctx, grant.Write, v.chunk(id, ref.Index)); err != nil {
+		return err
+	}
+	if limit := v.s.limits.Chunk; limit > 0 && ref.Size > limit {
+		return tooLarge(op)
+	}
+	// What the commit will check is checked before the bytes are taken in, too.
+	d, err := v.s.store.Get(ctx, v.id, id)
+	if err != nil {
+		return err
+	}
+	if d.Sequence != ref.Sequence {
+		return coffer.Errorf(op, coffer.Conflict, "not for the document's present sequence")
+	}
+	if limit := v.s.limits.Bytes; limit > 0 {
+		u, err := v.s.store.Usage(ctx, v.id)
+		if err != nil {
+			return err
+		}
+		if u.Bytes+ref.Size > limit {
+			return coffer.Errorf(op, coffer.Exhausted, "the vault's quota is used up")
+		}
+	}
+	key := blobKey(v.id, id, ref)
+	defer v.s.arrive(key)()
+	if err := v.s.blobs.Put(ctx, key, ref.Size, ref.Sum, r); err != nil {
+		return err
+	}
+	w := store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Limit: v.s.quota(),
+		Attach: &store.Chunk{ID: id, Ref: ref, Blob: key}}
+	results, err := v.s.store.Apply(ctx, w)
+	if err != nil {
+		// The commit may have happened all the same when the wait for it was cut short: ask before removing.
+		ctx := context.WithoutCancel(ctx)
+		if c, getErr := v.s.store.Chunk(ctx, v.id, id, ref.Sequence, ref.Index); errors.Is(getErr, coffer.NotExist) ||
+			getErr == nil && c.Blob != key {
+			_ = v.s.blobs.Delete(ctx, key) // what is left behind, the sweep removes
+		}
+		return err
+	}
+	v.s.release(ctx, v.id, results[0])
+	return nil
+}
+
+// DropChunk implements [coffer.Vault].
+func (v *View) DropChunk(ctx context.Context, id coffer.ObjectID, index uint64) error {
+	if _, err := v.decide(ctx, grant.Write, v.chunk(id, index)); err != nil {
+		return err
+	}
+	d, err := v.s.store.Get(ctx, v.id, id)
+	if err != nil {
+		return err
+	}
+	c, err := v.s.store.Chunk(ctx, v.id, id, d.Sequence, index)
+	if errors.Is(err, coffer.NotExist) {
+		c, err = v.find(ctx, id, index)
+	}
+	if err != nil {
+		return err
+	}
+	results, err := v.s.store.Apply(ctx, store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Detach: &c})
+	if err != nil {
+		return err
+	}
+	v.s.release(ctx, v.id, results[0])
+	return nil
+}
+
+// blobKey returns a new key for a chunk: the folder of the vault, of the document, and a name that says which chunk it
+// is and is used once.
+func blobKey(v coffer.VaultID, id coffer.ObjectID, ref coffer.ChunkRef) string {
+	once := coffer.NewObjectID()
+	return fmt.Sprintf("%x/%x/%d-%d-%x", v[:], id[:], ref.Sequence, ref.Index, once[:])
+}
+
+// readBlobKey returns which chunk a key was made for.
+func readBlobKey(key string) (v coffer.VaultID, id coffer.ObjectID, ref coffer.ChunkRef, err error) {
+	parts := strings.Split(key, "/")
+	if len(parts) != 3 || hex.DecodedLen(len(parts[0])) != len(v) || hex.DecodedLen(len(parts[1])) != len(id) {
+		return v, id, ref, coffer.Errorf("chunk", coffer.Corrupt, "key of no known form")
+	}
+	_, errV := hex.Decode(v[:], []byte(parts[0]))
+	_, errID := hex.Decode(id[:], []byte(parts[1]))
+	_, errRef := fmt.Sscanf(parts[2], "%d-%d-", &ref.Sequence, &ref.Index)
+	if errors.Join(errV, errID, errRef) != nil {
+		return v, id, ref, coffer.Errorf("chunk", coffer.Corrupt, "key of no known form")
+	}
+	return v, id, ref, nil
+}
+
+// release removes blobs that nothing names any more. What it fails to remove, the sweep will.
+func (s *Service) release(ctx context.Context, v coffer.VaultID, r store.Result) {
+	ctx = context.WithoutCancel(ctx)
+	if r.Purged {
+		_ = s.blobs.DeleteAll(ctx, hex.EncodeToString(v[:]))
+	}
+	if len(r.Released) > 0 {
+		_ = s.blobs.Delete(ctx, r.Released...)
+	}
+}
+
+// arrivals are the blobs that are being written and not yet recorded.
+type arrivals struct {
+	mu   sync.Mutex
+	keys map[string]bool
+}
+
+// arrive notes that a blob is on its way; the function returned ends that.
+func (a *arrivals) arrive(key string) (arrived func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.keys == nil {
+		a.keys = make(map[string]bool)
+	}
+	a.keys[key] = true
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.keys, key)
+	}
+}
+
+func (a *arrivals) arriving(key string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.keys[key]
+}
+
+// Sweep removes the blobs that no chunk names: what a crash between two steps left behind. It may run while the
+// service works. It returns how many it removed.
+func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
+	for info, err := range s.blobs.List(ctx) {
+		if err != nil {
+			return removed, err
+		}
+		// Asked in this order, a blob that is recorded in between is seen to be one or the other.
+		arriving := s.arriving(info.Key)
+		named, err := s.named(ctx, info.Key)
+		if err != nil {
+			return removed, err
+		}
+		if arriving || named {
+			continue
+		}
+		if err := s.blobs.Delete(ctx, info.Key); err != nil {
+			return removed, err
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+// named reports whether a chunk is recorded to be the blob with the key. Keys of unknown form are left alone.
+func (s *Service) named(ctx context.Context, key string) (bool, error) {
+	v, id, ref, err := readBlobKey(key)
+	if err != nil {
+		return true, nil
+	}
+	c, err := s.store.Chunk(ctx, v, id, ref.Sequence, ref.Index)
+	if errors.Is(err, coffer.NotExist) {
+		return false, nil
+	}
+	return err == nil && c.Blob == key, err
+}
+
+func tooLarge(op string) error {
+	return coffer.Errorf(op, coffer.Exhausted, "larger than this node takes")
+}

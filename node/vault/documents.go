@@ -1,0 +1,190 @@
+package vault
+
+import (
+	"context"
+	"iter"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/ledger"
+	"github.com/cofferhq/coffer/store"
+)
+
+// Get implements [coffer.Vault].
+func (v *View) Get(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error) {
+	if _, err := v.decide(ctx, grant.Read, v.document(id)); err != nil {
+		return nil, err
+	}
+	d, err := v.s.store.Get(ctx, v.id, id)
+	if err != nil {
+		return nil, err
+	}
+	return []*coffer.Document{d}, nil
+}
+
+// Apply implements [coffer.Vault].
+func (v *View) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Change, error) {
+	if len(writes) == 0 {
+		return nil, nil
+	}
+	commit := make([]store.Write, len(writes))
+	seen := make(map[coffer.ObjectID]bool, len(writes))
+	for i, w := range writes {
+		id := w.ID()
+		if _, err := v.decide(ctx, grant.Write, v.document(id)); err != nil {
+			return nil, err
+		}
+		if seen[id] {
+			return nil, coffer.Errorf("apply", coffer.Invalid, "two writes to one object")
+		}
+		seen[id] = true
+		sw, err := v.write(w)
+		if err != nil {
+			return nil, err
+		}
+		commit[i] = sw
+	}
+	return v.commit(ctx, commit)
+}
+
+// Reindex replaces the present revision, its only parent, by one with the same sequence that differs in its tags.
+func (v *View) Reindex(ctx context.Context, d *coffer.Document) (coffer.Change, error) {
+	if _, err := v.decide(ctx, grant.Write, v.document(d.ID), v.document(d.ID)+"/index"); err != nil {
+		return coffer.Change{}, err
+	}
+	w, err := v.write(coffer.Write{Document: d})
+	if err != nil {
+		return coffer.Change{}, err
+	}
+	w.Reindex = true
+	changes, err := v.commit(ctx, []store.Write{w})
+	if err != nil {
+		return coffer.Change{}, err
+	}
+	return changes[0], nil
+}
+
+// write turns a write into one that the store takes, after checking its form.
+func (v *View) write(w coffer.Write) (store.Write, error) {
+	sw := store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Limit: v.s.quota()}
+	if w.Document == nil {
+		sw.Erase = &w.Erase
+		return sw, nil
+	}
+	if err := w.Document.Check(); err != nil {
+		return sw, err
+	}
+	if limit := v.s.limits.Document; limit > 0 && int64(len(w.Document.Body)) > limit {
+		return sw, tooLarge("document")
+	}
+	sw.Document = w.Document
+	return sw, nil
+}
+
+func (s *Service) quota() store.Usage {
+	return store.Usage{Documents: s.limits.Documents, Bytes: s.limits.Bytes}
+}
+
+// commit carries out the writes, tells followers, and removes the chunks that nothing names any more.
+func (v *View) commit(ctx context.Context, writes []store.Write) ([]coffer.Change, error) {
+	results, err := v.s.store.Apply(ctx, writes...)
+	if err != nil {
+		return nil, err
+	}
+	v.s.feed.Grew(v.id)
+	changes := make([]coffer.Change, len(results))
+	for i, r := range results {
+		changes[i] = v.placed(r.Change)
+		v.s.release(ctx, v.id, r)
+	}
+	return changes, nil
+}
+
+// placed returns the change with its cursor.
+func (v *View) placed(c coffer.Change) coffer.Change {
+	c.Cursor = ledger.Cursor(v.id, c.Number)
+	return c
+}
+
+// Query implements [coffer.Vault].
+func (v *View) Query(ctx context.Context, q coffer.Query) iter.Seq2[*coffer.Document, error] {
+	return func(yield func(*coffer.Document, error) bool) {
+		if err := v.search(ctx, &q); err != nil {
+			yield(nil, err)
+			return
+		}
+		for d, err := range v.s.store.Query(ctx, v.id, q) {
+			if !yield(d, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Count implements [coffer.Vault].
+func (v *View) Count(ctx context.Context, q coffer.Query) (int, error) {
+	q.IDsOnly = true
+	if err := v.search(ctx, &q); err != nil {
+		return 0, err
+	}
+	return v.s.store.Count(ctx, v.id, q)
+}
+
+// search checks a query and decides on it. Listing all is reading the collection; a search may also be granted by
+// itself, and narrower still as one that returns ids and no documents.
+func (v *View) search(ctx context.Context, q *coffer.Query) error {
+	if err := q.Check(); err != nil {
+		return err
+	}
+	targets := []string{v.documents()}
+	if len(q.Equals) > 0 || len(q.Has) > 0 {
+		targets = []string{v.url + "/query", v.documents() + "/query"}
+	}
+	if q.IDsOnly {
+		for _, t := range targets {
+			targets = append(targets, t+"?returnDocuments=false")
+		}
+	}
+	_, err := v.decide(ctx, grant.Read, targets...)
+	return err
+}
+
+// Changes implements [coffer.Vault]. While it follows, the authority is decided on anew before every wait and every
+// batch: a revocation ends it. An erased vault's controller may still read the change that says so.
+func (v *View) Changes(ctx context.Context, after coffer.Cursor, follow bool) iter.Seq2[coffer.Change, error] {
+	return func(yield func(coffer.Change, error) bool) {
+		number, err := ledger.Place(v.id, after)
+		if err != nil {
+			yield(coffer.Change{}, err)
+			return
+		}
+		for {
+			grown, stop := v.s.feed.Wait(v.id)
+			r, err := v.admit(ctx, grant.Read, v.url+"/changes", v.url+"/history")
+			if err != nil {
+				stop()
+				yield(coffer.Change{}, err)
+				return
+			}
+			for c, err := range v.s.store.Changes(ctx, v.id, number) {
+				if !yield(v.placed(c), err) || err != nil {
+					stop()
+					return
+				}
+				number = c.Number
+			}
+			if !follow || r.Erased {
+				stop()
+				return
+			}
+			select {
+			case <-grown:
+			case <-ctx.Done():
+			}
+			stop()
+			if ctx.Err() != nil {
+				return
+			}
+		}
+	}
+}

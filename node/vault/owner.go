@@ -1,0 +1,68 @@
+package vault
+
+import (
+	"context"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/store"
+)
+
+// Config returns the vault's configuration.
+func (v *View) Config(ctx context.Context) (*coffer.Config, error) {
+	r, err := v.decide(ctx, grant.Read, v.url)
+	if err != nil {
+		return nil, err
+	}
+	c := r.Config
+	return &c, nil
+}
+
+// Configure replaces the vault's configuration. Conflict unless its sequence is one more than the present one's;
+// Invalid if it would change id or referenceId. A new controller takes the vault over: all capabilities that the old
+// one delegated are void.
+func (v *View) Configure(ctx context.Context, c *coffer.Config) error {
+	const op = "configure vault"
+	old, err := v.decide(ctx, grant.Write, v.url)
+	if err != nil {
+		return err
+	}
+	if err := checkConfig(c); err != nil {
+		return err
+	}
+	switch {
+	case c.ID != old.ID:
+		return coffer.Errorf(op, coffer.Invalid, "the id is not this vault's")
+	case c.ReferenceID != old.ReferenceID:
+		return coffer.Errorf(op, coffer.Invalid, "referenceId may not change")
+	case c.MeterID != old.MeterID:
+		return coffer.Errorf(op, coffer.Invalid, "meterId may not change")
+	case c.Sequence != old.Sequence+1:
+		return coffer.Errorf(op, coffer.Conflict, "sequence is not one more than the present one")
+	}
+	_, err = v.s.configure(ctx, v.caller, v.id, old, &record{Config: *c})
+	return err
+}
+
+// EraseVault erases the vault: documents, chunks, revocations, and the configuration but for id and controller, who
+// can still read in the feed that it was erased. Only the controller may, no delegate.
+func (v *View) EraseVault(ctx context.Context) (coffer.Change, error) {
+	old, err := v.decide(ctx, grant.Write, v.url)
+	if err != nil {
+		return coffer.Change{}, err
+	}
+	if len(v.caller.Links()) > 0 {
+		return coffer.Change{}, refused(coffer.Errorf("erase vault", coffer.Denied, "only for the vault's controller"))
+	}
+	gone := &record{Erased: true, Config: coffer.Config{ID: old.ID, Sequence: old.Sequence + 1, Controller: old.Controller}}
+	by, now := v.caller.Who(), v.s.now()
+	results, err := v.s.configure(ctx, v.caller, v.id, old, gone,
+		store.Write{Vault: v.id, By: by, Time: now, Purge: true},
+		store.Write{Vault: law(v.id), By: by, Time: now, Purge: true})
+	if err != nil {
+		return coffer.Change{}, err
+	}
+	v.s.feed.Grew(v.id)
+	v.s.release(ctx, v.id, results[1])
+	return v.placed(results[1].Change), nil
+}
