@@ -1,0 +1,340 @@
+// Package node puts one provider together, runs it and stops it: stores, vaults, the wire, health and metrics.
+//
+// A provider keeps what it cannot read: nothing that this package links knows how a document is sealed.
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/acme/autocert"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/api/edv"
+	"github.com/cofferhq/coffer/ident"
+	"github.com/cofferhq/coffer/keyring"
+	"github.com/cofferhq/coffer/node/vault"
+	"github.com/cofferhq/coffer/store"
+	"github.com/cofferhq/coffer/store/blob/files"
+	"github.com/cofferhq/coffer/store/pebble"
+)
+
+// A Config says what a node is to be. Data is needed; everything else has a default.
+type Config struct {
+	Data   string // folder of everything the node keeps
+	Listen string // address to listen at; port 0 is any. Default 127.0.0.1:4747
+	Origin string // scheme, host and port under which clients know the node. Default: where it listens
+
+	TLSCert, TLSKey     string // files; HTTPS with them
+	ACMEHost, ACMECache string // HTTPS with a certificate for the host from an ACME authority, kept in the folder
+
+	Limits   vault.Limits
+	Creators []string // who may create vaults; empty is everybody, each for themselves
+	AllowWeb []string // hosts whose did:web identifiers are looked up; see ident.Options
+	Memory   int64    // bytes for the store's caches; 0 is the store's default
+
+	Log *slog.Logger     // nil: nothing is logged
+	Now func() time.Time // nil: time.Now
+}
+
+// DefaultListen is where a node listens when it is not told: loopback only.
+const DefaultListen = "127.0.0.1:4747"
+
+// The folders and files below Config.Data.
+const (
+	documentsFolder = "documents"
+	chunksFolder    = "chunks"
+	identityFile    = "node.json"
+	identityKeyFile = "node.key"
+)
+
+// shutdownTime is how long requests under way may take once the node is told to stop.
+const shutdownTime = 15 * time.Second
+
+// A Node is a provider, open and listening.
+type Node struct {
+	config   Config
+	log      *slog.Logger
+	store    store.Store
+	blobs    *files.Store
+	vaults   *vault.Service
+	listener net.Listener
+	tls      *tls.Config
+	origin   string
+	did      string
+	handler  http.Handler
+	ready    atomic.Bool
+	close    sync.Once
+	closeErr error
+}
+
+// Open opens the node's stores, making them if there are none, and listens. Connections wait until [Node.Serve].
+// Invalid when the configuration makes no sense.
+func Open(ctx context.Context, c Config) (n *Node, err error) {
+	const op = "open node"
+	if c.Data == "" {
+		return nil, coffer.Errorf(op, coffer.Invalid, "no data folder given")
+	}
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	n = &Node{config: c, log: c.Log}
+	defer func() {
+		if err != nil {
+			n.Close()
+		}
+	}()
+	if n.tls, err = c.tls(); err != nil {
+		return nil, err
+	}
+	if n.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Listen); err != nil {
+		return nil, coffer.E(op, coffer.Unavailable, fmt.Errorf("cannot listen: %w", err))
+	}
+	if n.origin, err = c.origin(n.listener.Addr()); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, coffer.E(op, coffer.Unavailable, err)
+	}
+	if n.did, err = identity(ctx, c.Data); err != nil {
+		return nil, err
+	}
+	if err := n.openStores(); err != nil {
+		return nil, err
+	}
+	target := func(id coffer.VaultID) string { return n.origin + "/edvs/" + id.String() }
+	n.vaults = vault.New(vault.Options{Store: n.store, Blobs: n.blobs, Target: target, Now: c.Now, Limits: c.Limits})
+	n.handler = n.routes()
+	return n, nil
+}
+
+func (n *Node) openStores() error {
+	documents, err := pebble.Open(filepath.Join(n.config.Data, documentsFolder), pebble.Options{Memory: n.config.Memory})
+	if err != nil {
+		return err
+	}
+	n.store = documents
+	n.blobs, err = files.Open(filepath.Join(n.config.Data, chunksFolder))
+	return err
+}
+
+// identity returns the node's own identifier, made at the first start.
+func identity(ctx context.Context, data string) (string, error) {
+	path := filepath.Join(data, identityFile)
+	protection := keyring.KeyFile(filepath.Join(data, identityKeyFile))
+	k, err := keyring.Load(path, protection)
+	if errors.Is(err, coffer.NotExist) {
+		if k, err = keyring.Generate(); err != nil {
+			return "", err
+		}
+		err = keyring.Save(path, k, protection)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer k.Close()
+	return k.DID(), nil
+}
+
+func (c *Config) tls() (*tls.Config, error) {
+	const op = "node TLS"
+	switch {
+	case c.ACMEHost != "" && c.TLSCert != "":
+		return nil, coffer.Errorf(op, coffer.Invalid, "a certificate comes from files or from ACME, not both")
+	case c.ACMEHost != "":
+		cache := c.ACMECache
+		if cache == "" {
+			cache = filepath.Join(c.Data, "acme")
+		}
+		m := &autocert.Manager{
+			Prompt:     autocert.AcceptTOS,
+			HostPolicy: autocert.HostWhitelist(c.ACMEHost),
+			Cache:      autocert.DirCache(cache),
+		}
+		return m.TLSConfig(), nil
+	case c.TLSCert != "" || c.TLSKey != "":
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return nil, coffer.E(op, coffer.Invalid, err)
+		}
+		return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
+	}
+	return nil, nil
+}
+
+// origin returns the origin that was configured, or the one that the address makes.
+func (c *Config) origin(addr net.Addr) (string, error) {
+	if c.Origin == "" {
+		scheme, host := "http", addr.String()
+		if c.TLSCert != "" || c.ACMEHost != "" {
+			scheme = "https"
+		}
+		if c.ACMEHost != "" {
+			host = c.ACMEHost
+		}
+		return scheme + "://" + host, nil
+	}
+	origin := strings.TrimSuffix(c.Origin, "/")
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+		return "", coffer.Errorf("node origin", coffer.Invalid, "must be scheme, host and perhaps port, as in https://vault.example")
+	}
+	return origin, nil
+}
+
+// routes puts the wire, health and metrics behind one handler.
+func (n *Node) routes() http.Handler {
+	resolver := ident.New(ident.Options{AllowWeb: n.config.AllowWeb})
+	metrics := newMetrics()
+	l := n.config.Limits
+	server := edv.NewServer(edv.ServerOptions{
+		Host:     host{n.vaults},
+		Origin:   n.origin,
+		NodeDID:  n.did,
+		Key:      resolver.Key,
+		Resolver: resolver,
+		Now:      n.config.Now,
+		Limits:   edv.Limits{Document: l.Document, Chunk: l.Chunk},
+		Creators: n.config.Creators,
+		Observe:  metrics.observe,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics.handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !n.ready.Load() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	// Not through the mux: it would clean paths, and authority is decided on them as they were sent.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics", "/healthz", "/readyz":
+			mux.ServeHTTP(w, r)
+		default:
+			server.ServeHTTP(w, r)
+		}
+	})
+}
+
+// A host gives the wire the vaults.
+type host struct{ *vault.Service }
+
+// Addr returns the address at which the node listens.
+func (n *Node) Addr() net.Addr { return n.listener.Addr() }
+
+// Origin returns the origin under which clients know the node.
+func (n *Node) Origin() string { return n.origin }
+
+// DID returns the node's own identifier.
+func (n *Node) DID() string { return n.did }
+
+// Serve answers requests until ctx ends. Then it takes no more, lets those under way finish within bounds, and closes
+// the node. It returns nil after an orderly end.
+func (n *Node) Serve(ctx context.Context) error {
+	defer n.Close()
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	requests, cut := context.WithCancel(context.Background())
+	defer cut()
+	srv := &http.Server{
+		Handler:           n.handler,
+		TLSConfig:         n.tls,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(quiet{n.log.Handler()}, slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { n.sweep(background) })
+	failed := make(chan error, 1)
+	go func() {
+		n.ready.Store(true)
+		if n.tls != nil {
+			failed <- srv.ServeTLS(n.listener, "", "")
+		} else {
+			failed <- srv.Serve(n.listener)
+		}
+	}()
+	n.log.Info("serving")
+	var err error
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		n.ready.Store(false)
+		n.log.Info("stopping")
+		// Followers of feeds would wait for ever: their requests are cut, the others may finish.
+		srv.RegisterOnShutdown(cut)
+		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+		err = srv.Shutdown(bound)
+		cancel()
+		if err != nil {
+			err = errors.Join(err, srv.Close())
+		}
+	}
+	stop()
+	wg.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return errors.Join(err, n.Close())
+}
+
+// sweep removes what a crash may have left of chunks.
+func (n *Node) sweep(ctx context.Context) {
+	removed, err := n.vaults.Sweep(ctx)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		n.log.Error("sweep of chunks", "error", err)
+	case removed > 0:
+		n.log.Info("removed chunks that nothing named", "count", removed)
+	}
+}
+
+// Check verifies everything that the node keeps and calls report with a sentence for each thing that is wrong.
+func (n *Node) Check(ctx context.Context, report func(string)) error { return check(ctx, n.store, n.blobs, report) }
+
+// Close closes the node without waiting for requests.
+func (n *Node) Close() error {
+	n.close.Do(func() {
+		var errs []error
+		if n.listener != nil {
+			if err := n.listener.Close(); !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+		if n.store != nil {
+			errs = append(errs, n.store.Close())
+		}
+		n.closeErr = errors.Join(errs...)
+	})
+	return n.closeErr
+}
+
+// quiet passes on a record without what it says about peers: net/http puts their addresses into its messages.
+type quiet struct{ slog.Handler }
+
+// Handle logs that something went wrong on a connection.
+func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+	return q.Handler.Handle(ctx, slog.NewRecord(r.Time, r.Level, "a connection failed", r.PC))
+}
