@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
+)
+
+// A profile is what config.json holds: whose vault is where. It is written last when an identity is made, so that a
+// profile that has one is complete.
+type profile struct {
+	Version      int    `json:"version"`
+	DID          string `json:"did"`
+	KeyAgreement string `json:"keyAgreement"` // id of the key that others encrypt to
+	HMAC         string `json:"hmac"`         // id of the key that blinds what is indexed
+	Node         string `json:"node"`         // origin
+	Vault        string `json:"vault"`        // URL
+	Personal     bool   `json:"personal,omitempty"`
+}
+
+// profileVersion is the version of config.json that this program writes, and the newest that it reads.
+const profileVersion = 1
+
+// maxProfile bounds config.json.
+const maxProfile = 64 << 10
+
+// loadProfile reads the profile's config.json. NotExist if there is none yet.
+func (p *program) loadProfile() (*profile, error) {
+	l, err := p.places()
+	if err != nil {
+		return nil, err
+	}
+	b, err := readSmall(l.config, maxProfile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, failed(coffer.NotExist, `create it with "coffer up", or with "coffer init --node URL"`,
+			"there is no identity in profile %s", p.Profile)
+	}
+	if err != nil {
+		return nil, explain(err, "", "cannot read the profile")
+	}
+	var head struct {
+		Version int `json:"version"`
+	}
+	if err := jose.DecodeOpen(b, &head); err != nil || head.Version < 1 {
+		return nil, failed(coffer.Corrupt, "remove "+l.config+` and run "coffer init" with --keyring `+l.keyring,
+			"the profile's configuration is damaged")
+	}
+	if head.Version > profileVersion {
+		return nil, failed(coffer.Invalid, "install a newer version of coffer",
+			"the profile was written by a newer version of coffer")
+	}
+	var c profile
+	if err := jose.Decode(b, &c); err != nil {
+		return nil, failed(coffer.Corrupt, "remove "+l.config+` and run "coffer init" with --keyring `+l.keyring,
+			"the profile's configuration is damaged")
+	}
+	return &c, nil
+}
+
+// saveProfile writes config.json, and makes its folder.
+func (p *program) saveProfile(c *profile) error {
+	l, err := p.places()
+	if err != nil {
+		return err
+	}
+	c.Version = profileVersion
+	return explain(writeSmall(l.config, c), "", "cannot write the profile")
+}
+
+// writeSmall writes v as JSON into a file of the owner's alone, and makes its folder.
+func writeSmall(name string, v any) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	b, err := jose.Encode(v)
+	if err != nil {
+		return err
+	}
+	return replaceFile(name, 0o600, func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
+}
+
+// readSmall reads a file of at most limit bytes.
+func readSmall(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, coffer.Errorf("file", coffer.Corrupt, "too long")
+	}
+	return b, nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// A program is one run of coffer. What it takes from the machine it is handed, so that a test can run it.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            func(string) string
+	now            func() time.Time
+
+	global
+}
+
+// global are the flags that every subcommand has. Each may be given as an environment variable, too.
+type global struct {
+	Profile        string `default:"default" placeholder:"NAME" help:"Whose identity and vault to use (COFFER_PROFILE)."`
+	JSON           bool   `name:"json" help:"Write results and errors as JSON."`
+	Quiet          bool   `short:"q" help:"Write nothing but results and errors."`
+	PassphraseFile string `placeholder:"FILE" help:"Read the passphrase from the first line of a file (or set COFFER_PASSPHRASE)."`
+	NoProgress     bool   `help:"Show no progress bar."`
+}
+
+// commands is the command line as a whole.
+type commands struct {
+	global
+
+	Up         upCommand         `cmd:"" help:"Set up all that is missing on this machine and run a personal node."`
+	Init       initCommand       `cmd:"" help:"Create an identity, or take one over, with a vault on a node."`
+	Serve      serveCommand      `cmd:"" help:"Run a node, without an identity."`
+	Put        putCommand        `cmd:"" help:"Store a file, a folder, or an object."`
+	Get        getCommand        `cmd:"" help:"Fetch a file or a folder."`
+	Ls         lsCommand         `cmd:"" help:"List what is stored."`
+	Rm         rmCommand         `cmd:"" help:"Remove a file or a folder from the vault."`
+	Find       findCommand       `cmd:"" help:"Find objects by type and attributes."`
+	Share      shareCommand      `cmd:"" help:"Let somebody read one item."`
+	Revoke     revokeCommand     `cmd:"" help:"Take a share back."`
+	Grants     grantsCommand     `cmd:"" help:"List who may read what, and until when."`
+	Whoami     whoamiCommand     `cmd:"" help:"Show the identity and where its vault is."`
+	Version    versionCommand    `cmd:"" help:"Show the version of this program."`
+	Completion completionCommand `cmd:"" help:"Write a completion script for a shell."`
+}
+
+const description = `Coffer keeps files and objects in a vault whose keeper cannot read them.
+
+Begin with "coffer up" for a node of your own, or with "coffer init --node URL" for somebody else's.`
+
+// run parses the arguments, carries out the subcommand, and returns the exit code.
+func (p *program) run(ctx context.Context, args []string) int {
+	var c commands
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("coffer"),
+		kong.Description(description),
+		kong.Writers(p.stdout, p.stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.Resolvers(kong.ResolverFunc(p.fromEnvironment)),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+	)
+	if err != nil {
+		return p.fail(err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	p.global = c.global
+	switch {
+	case exited >= 0: // help was asked for, and given
+		return exited
+	case err != nil:
+		p.JSON = p.JSON || slices.Contains(args, "--json")
+		return p.fail(usage(err))
+	}
+	if err := p.checkProfile(); err != nil {
+		return p.fail(err)
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	if err := parsed.Run(p, parser); err != nil {
+		return p.fail(interrupted(ctx, err))
+	}
+	return exitOK
+}
+
+// fromEnvironment gives the global flags their values from the environment: --profile has COFFER_PROFILE.
+func (p *program) fromEnvironment(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+	if parent.App == nil || flag.Name == "help" {
+		return nil, nil
+	}
+	if v := p.env("COFFER_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))); v != "" {
+		return v, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// A progress shows a person how far a transfer has come. The nil progress shows nothing.
+type progress struct {
+	bar *progressbar.ProgressBar
+}
+
+// progress starts a bar over so many bytes, -1 if that is not known. It returns nil unless a person looks on.
+func (p *program) progress(description string, total int64) *progress {
+	if p.NoProgress || p.Quiet || p.JSON || !isTerminal(p.stderr) {
+		return nil
+	}
+	return &progress{progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(p.stderr),
+		progressbar.OptionSetDescription(printable(description)),
+		progressbar.OptionShowBytes(true),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionFullWidth(),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionUseANSICodes(true),
+	)}
+}
+
+// add counts bytes that were moved.
+func (g *progress) add(n int64) {
+	if g != nil {
+		_ = g.bar.Add64(n)
+	}
+}
+
+// done takes the bar away.
+func (g *progress) done() {
+	if g != nil {
+		_ = g.bar.Clear()
+	}
+}
+
+// read returns r, counted.
+func (g *progress) read(r io.Reader) io.Reader {
+	if g == nil {
+		return r
+	}
+	return countedReader{r, g}
+}
+
+// write returns w, counted.
+func (g *progress) write(w io.Writer) io.Writer {
+	if g == nil {
+		return w
+	}
+	return countedWriter{w, g}
+}
+
+type countedReader struct {
+	io.Reader
+	g *progress
+}
+
+func (c countedReader) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.g.add(int64(n))
+	return n, err
+}
+
+type countedWriter struct {
+	io.Writer
+	g *progress
+}
+
+func (c countedWriter) Write(b []byte) (int, error) {
+	n, err := c.Writer.Write(b)
+	c.g.add(int64(n))
+	return n, err
+}
