@@ -1,0 +1,78 @@
+package seal
+
+import (
+	"context"
+	"io"
+)
+
+// A Reader reads a stream from its beginning to its end. It is not for use by several goroutines at once.
+//
+// For a bound stream what it reads is just what was written: whatever the provider did to the chunks, their order or
+// their number ends in an error before io.EOF, not in other bytes. Bytes are handed out chunk by chunk, each once it
+// has been authenticated; a truncation is noticed only after what came before it was read.
+type Reader struct {
+	fetch func() error // fills plain with the next chunk
+	plain []byte
+	rest  []byte // of plain: not yet read
+	err   error
+}
+
+// NewReader returns a Reader over the chunks that get returns: it appends the raw chunk with this index to dst. The
+// context is used for as long as the Reader is.
+func NewReader(ctx context.Context, o *ChunkOpener,
+	get func(ctx context.Context, dst []byte, index uint64) ([]byte, error)) *Reader {
+	r := &Reader{}
+	var raw []byte
+	var index uint64
+	r.fetch = func() (err error) {
+		if index == o.stream.Chunks {
+			return io.EOF
+		}
+		if raw, err = get(ctx, raw[:0], index); err != nil {
+			return err
+		}
+		if r.plain, err = o.Open(ctx, r.plain[:0], raw, index); err != nil {
+			return err
+		}
+		r.rest, index = r.plain, index+1
+		return nil
+	}
+	return r
+}
+
+// Read reads up to len(p) bytes. Its errors are those of get and of [ChunkOpener.Open], and io.EOF at the end.
+func (r *Reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for len(r.rest) == 0 && r.err == nil {
+		r.err = r.fetch()
+	}
+	n := copy(p, r.rest)
+	if r.rest = r.rest[n:]; n > 0 {
+		return n, nil
+	}
+	return 0, r.err
+}
+
+// WriteTo writes what is left to w, a chunk at a time. Its errors are those of Read but io.EOF, and w's own.
+func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		if len(r.rest) > 0 {
+			k, err := w.Write(r.rest)
+			n, r.rest = n+int64(k), r.rest[k:]
+			if err != nil {
+				return n, err
+			}
+		}
+		if r.err == nil {
+			r.err = r.fetch()
+		}
+		if r.err == io.EOF {
+			return n, nil
+		}
+		if r.err != nil {
+			return n, r.err
+		}
+	}
+}
