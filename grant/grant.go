@@ -1,15 +1,15 @@
 // Package grant is the law: it says who is asking ([Verify]), what they may do ([Decide]), and makes the capabilities
-// and invocations that ask ([Delegate], [Invoke]).
+// and invocations that ask ([Delegate], [Invoker]).
 //
 // It is pure: it reads no clock, no disk and no network. Time, the controllers of roots, keys and revocations come in
 // as arguments. A [Caller] can be had from Verify alone, and the zero Caller is nobody and may do nothing.
 //
 // The wire form is authorization capabilities (ZCAP-LD) invoked over HTTP signatures, as the published clients of
-// encrypted data vaults speak it.
+// encrypted data vaults speak it. Our own clients may sign many requests under one short-lived [Session] instead.
 package grant
 
 import (
-	"context"
+	"slices"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -38,6 +38,7 @@ type Caller struct {
 func (c Caller) Who() string { return c.who }
 
 // Links returns the delegated capabilities that the authority rests on, root first. Empty for a root's controller.
+// The slice must not be changed.
 func (c Caller) Links() []Link { return c.links }
 
 // A Link is one delegation: a capability's id and who delegated it. Revocations name links.
@@ -54,37 +55,43 @@ type Act struct {
 	Targets []string // the URLs that name what it is done to; authority over any one of them is enough
 }
 
-// An Invocation is a signed request as it came in.
-type Invocation struct {
-	Method  string
-	URI     string              // path and query exactly as sent
-	Header  map[string][]string // canonical names, as in net/http
-	Host    string              // as sent
-	HasBody bool
+// Decide returns nil if the caller may do the act.
+//
+// It fails with NotExist when the caller has no right here at all: it is nobody, its authority comes from another root
+// or has expired, or one of its links is revoked. It fails with Denied when the authority does not allow the action or
+// covers none of the targets. An error of revoked is returned as it is.
+//
+// revoked reports whether a link is revoked; it may be nil only if the caller has no links.
+func Decide(c Caller, a Act, now time.Time, revoked func(Link) (bool, error)) error {
+	const op = "decide"
+	switch {
+	case c.who == "" || c.root == "" || c.root != a.Root:
+		return noRight(op)
+	case !c.expires.IsZero() && now.After(c.expires):
+		return coffer.Errorf(op, coffer.NotExist, "the authority has expired")
+	case len(c.links) > 0 && revoked == nil:
+		return coffer.Errorf(op, coffer.Other, "nobody knows about revocations")
+	}
+	for _, l := range c.links {
+		gone, err := revoked(l)
+		if err != nil {
+			return err
+		}
+		if gone {
+			return coffer.Errorf(op, coffer.NotExist, "the authority has been revoked")
+		}
+	}
+	if c.actions != nil && !slices.Contains(c.actions, a.Action) {
+		return coffer.Errorf(op, coffer.Denied, "the capability does not allow this action")
+	}
+	if !slices.ContainsFunc(a.Targets, func(t string) bool { return covers(c.target, t) }) {
+		return coffer.Errorf(op, coffer.Denied, "the capability does not cover this target")
+	}
+	return nil
 }
 
-// Facts are what Verify needs to know besides the request.
-type Facts struct {
-	Now     time.Time
-	Origin  string        // scheme and host (and port) under which this server is known; no slash at the end
-	Action  Action        // the action that the route stands for
-	Skew    time.Duration // tolerance between clocks
-	MaxLife time.Duration // of a delegation; 0 is a year
-
-	// Roots returns the controllers of the root capability with the target, none if this route has no such root.
-	Roots func(ctx context.Context, target string) ([]string, error)
-	// Key returns the key with the id if its controller's identity document lists it for the purpose. Verify calls it
-	// only for keys of an identifier that is a controller of a root, or of a capability verified before: a stranger
-	// cannot make it look anything up.
-	Key func(ctx context.Context, keyID string, p coffer.Purpose) (coffer.Verifier, error)
-	// Session returns the session with the id, nil when there is none. May be nil.
-	Session func(id string) *Session
-	// Cache remembers capabilities whose proofs were verified. May be nil.
-	Cache Cache
-}
-
-// A Cache remembers what was costly to verify, by the hash of its encoded form. It is bounded by whoever keeps it.
-type Cache interface {
-	Get(key [32]byte) (*Capability, bool)
-	Add(key [32]byte, c *Capability)
+// noRight is the one answer to everybody without any right. It must not say which of the possible reasons it was, as
+// that would tell a stranger whether a vault exists and who controls it.
+func noRight(op string) error {
+	return coffer.Errorf(op, coffer.NotExist, "no authority that holds here")
 }
