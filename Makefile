@@ -1,0 +1,80 @@
+# make test   all that a change must pass, on a bare machine too
+# make build  bin/coffer and bin/cofferd
+# make bench  the benchmarks
+# make fmt    the source, as gofmt wants it
+
+GO        ?= go
+FUZZTIME  ?= 4s   # for each fuzz target
+FUZZBOUND ?= 240  # seconds for all of them together; what is left over is named
+TIMEOUT   ?= 10m  # for the tests of one package
+
+CLIENTS := interop/edv
+
+.PHONY: test build bench fmt tools format vet staticcheck unit fuzz vulnerable clean
+.SUFFIXES:
+
+test: tools format vet staticcheck unit fuzz vulnerable
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/coffer ./cmd/cofferd
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fmt:
+	gofmt -w .
+
+clean:
+	rm -rf bin $(CLIENTS)/node_modules
+
+# What a bare machine lacks: a C compiler for the race detector, a debugger and a packet capture for the test that looks
+# at a node as its operator could, and the published JavaScript clients.
+tools: $(CLIENTS)/node_modules/.package-lock.json
+	@lacking=; \
+	for pair in gcc:gcc gcc:libc6-dev gdb:gdb tcpdump:tcpdump; do \
+		command -v $${pair%%:*} >/dev/null || lacking="$$lacking $${pair#*:}"; \
+	done; \
+	if [ -z "$$lacking" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "make: lacking:$$lacking; please install"; exit 0; \
+	fi; \
+	echo "make: installing$$lacking"; \
+	{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$lacking; } \
+		>/dev/null || echo "make: could not install$$lacking"
+
+$(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json $(CLIENTS)/.npmrc
+	@if command -v npm >/dev/null; then cd $(CLIENTS) && npm ci && touch node_modules/.package-lock.json; \
+	elif [ "$$CI" = true ]; then echo "make: Node.js with npm is needed for $(CLIENTS)"; exit 1; \
+	else echo "make: no npm here: the tests in $(CLIENTS) will be skipped"; fi
+
+format:
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "make: run make fmt for:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) tool staticcheck ./...
+
+# Never from the cache: some tests build and run our programs, which the cache does not see.
+unit:
+	$(GO) test -race -count=1 -timeout $(TIMEOUT) ./...
+
+# Each fuzz target of the module in turn.
+fuzz:
+	@start=$$(date +%s); \
+	grep -rnoE --include='*_test.go' --exclude-dir=node_modules '^func Fuzz[A-Za-z0-9_]*' . | sort | \
+	while IFS=: read -r file _ text; do \
+		name=$${text#func }; \
+		if [ $$(($$(date +%s) - start)) -ge $(FUZZBOUND) ]; then echo "make: no time left for $$name in $$file"; continue; fi; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null || exit 1; \
+	done
+
+# A finding fails, an unreachable database does not: exit status 3 means that something was found.
+vulnerable:
+	@report=$$($(GO) tool govulncheck ./... 2>&1); status=$$?; \
+	if [ $$status = 0 ]; then echo "govulncheck: nothing found"; \
+	elif [ $$status != 3 ] && echo "$$report" | grep -q 'fetching vulnerabilities'; then \
+		echo "govulncheck: its database cannot be reached from here; not checked"; \
+	else echo "$$report"; exit 1; fi

@@ -1,0 +1,51 @@
+// One line for each step of a story, and an end at the first step that fails.
+import assert from 'node:assert/strict';
+import {setTimeout as sleep} from 'node:timers/promises';
+
+// A server that never answers must not hold up the story for ever.
+const limit = 60_000;
+
+let last = 'the beginning';
+
+/** Carries out one step and prints a line about it. */
+export async function step(what, run) {
+  last = what;
+  const result = await Promise.race([
+    run(),
+    sleep(limit, undefined, {ref: false}).then(() => {
+      throw new Error('took too long');
+    })
+  ]);
+  console.log(`ok ${what}`);
+  return result;
+}
+
+/** Expects a request to be refused with one of the given statuses; returns the error. */
+export async function refused(statuses, request) {
+  let error;
+  try {
+    await request;
+  } catch(e) {
+    error = e;
+  }
+  assert(error, `was accepted, want ${statuses}`);
+  const status = error.status ?? error.cause?.status;
+  assert([statuses].flat().includes(status), `status ${status}, want ${statuses}: ${error.message}`);
+  return error;
+}
+
+/** Expects a request to fail with an error of the client's own naming. */
+export async function fails(name, request) {
+  await assert.rejects(request, {name});
+}
+
+/** The server's base URL, from the command line. */
+export const base = process.argv[2];
+
+process.on('exit', code => {
+  console.log(code === 0 ? 'done' : `FAILED after or in: ${last}`);
+});
+if(!base) {
+  console.error('usage: node STORY.mjs BASE-URL');
+  process.exit(2);
+}
