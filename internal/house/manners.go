@@ -140,8 +140,8 @@ func rootIdent(e ast.Expr) *ast.Ident {
 	}
 }
 
-// isLock reports whether a package-level variable is declared as a lock, an atomic, a concurrent map or a channel: these
-// are there only to be changed.
+// isLock reports whether a package-level variable is declared as a lock, an atomic, a concurrent map or a channel:
+// these are there only to be changed.
 func isLock(p *Package, name string) (found bool) {
 	for _, f := range p.Files {
 		for _, decl := range f.Decls {
