@@ -2,16 +2,10 @@
 import {client, fromSeeds} from './people.mjs';
 import {json} from 'node:stream/consumers';
 
-/**
- * Reads {vault, signing, agreement, agreementId, hmac, hmacId, ...rest} and returns the person's client for the vault
- * and the rest.
- */
+/** Reads {vault, signing, hmac, hmacId, ...rest} and returns the person's client for the vault, and the rest. */
 export async function given() {
-  const {vault, signing, agreement, agreementId, hmac, hmacId, ...rest} = await json(process.stdin);
-  const hex = text => text && Buffer.from(text, 'hex');
-  const who = await fromSeeds({
-    signing: hex(signing), agreement: hex(agreement), agreementId, hmac: hex(hmac), hmacId
-  });
+  const {vault, signing, hmac, hmacId, ...rest} = await json(process.stdin);
+  const who = await fromSeeds({signing: Buffer.from(signing, 'hex'), hmac: Buffer.from(hmac, 'hex'), hmacId});
   const edv = client(who, vault);
   for(const attribute of rest.indexes ?? []) {
     edv.ensureIndex({attribute});

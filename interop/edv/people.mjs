@@ -1,6 +1,5 @@
 // People of the stories: keys from seeds, and the clients they use.
-import {createHash, createHmac, createPrivateKey, createPublicKey, timingSafeEqual} from 'node:crypto';
-import * as base58 from 'base58-universal';
+import {createHash, createHmac, timingSafeEqual} from 'node:crypto';
 import {Ed25519Signature2020} from '@digitalbazaar/ed25519-signature-2020';
 import {Ed25519VerificationKey2020} from '@digitalbazaar/ed25519-verification-key-2020';
 import {EdvClient} from '@digitalbazaar/edv-client';
@@ -13,44 +12,25 @@ export const root = url => `urn:zcap:root:${encodeURIComponent(url)}`;
 /** A person whose keys all follow from one text, so that a story tells itself the same way each time. */
 export async function person(seed) {
   const key = use => createHash('sha256').update(`${seed} ${use}`).digest();
-  return fromSeeds({signing: key('signing'), agreement: key('agreement'), hmac: key('hmac')});
+  return fromSeeds({signing: key('signing'), hmac: key('hmac'), hmacId: `urn:hmac:${key('hmac id').toString('hex')}`});
 }
 
 /**
- * A person from raw keys: an Ed25519 seed, an X25519 private key and an HMAC key of 32 bytes each. The ids of the last
- * two are what the vault's configuration or a document calls them.
+ * A person from raw keys: an Ed25519 seed, which makes the X25519 key, too, and an HMAC key, of 32 bytes each, and what
+ * the HMAC key is called.
  */
-export async function fromSeeds({signing, agreement, agreementId, hmac, hmacId}) {
-  const signKey = await Ed25519VerificationKey2020.generate({seed: signing});
-  const did = `did:key:${signKey.fingerprint()}`;
-  signKey.controller = did;
-  signKey.id = `${did}#${signKey.fingerprint()}`;
-
-  const agreementKey = agreement && x25519(agreement, did, agreementId);
-  const p = {
-    did,
-    signer: signKey.signer(),
-    keyAgreementKey: agreementKey,
-    hmac: hmac && blinder(hmac, hmacId ?? `urn:hmac:${createHash('sha256').update(hmac).digest('hex').slice(0, 16)}`)
+export async function fromSeeds({signing, hmac, hmacId = 'urn:hmac:of-the-story'}) {
+  const keyPair = await Ed25519VerificationKey2020.generate({seed: signing});
+  keyPair.controller = `did:key:${keyPair.fingerprint()}`;
+  keyPair.id = `${keyPair.controller}#${keyPair.fingerprint()}`;
+  const signer = keyPair.signer();
+  return {
+    did: keyPair.controller,
+    signer,
+    zcap: new ZcapClient({SuiteClass: Ed25519Signature2020, invocationSigner: signer, delegationSigner: signer}),
+    keyAgreementKey: X25519KeyAgreementKey2020.fromEd25519VerificationKey2020({keyPair}),
+    hmac: blinder(hmac, hmacId)
   };
-  p.zcap = new ZcapClient({
-    SuiteClass: Ed25519Signature2020, invocationSigner: p.signer, delegationSigner: p.signer
-  });
-  return p;
-}
-
-function x25519(privateKey, did, id) {
-  const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b656e04220420', 'hex'), privateKey]);
-  const spki = createPublicKey(createPrivateKey({key: pkcs8, format: 'der', type: 'pkcs8'}))
-    .export({format: 'der', type: 'spki'});
-  const multibase = (code, bytes) => 'z' + base58.encode(Buffer.concat([Buffer.from(code, 'hex'), bytes]));
-  const publicKeyMultibase = multibase('ec01', spki.subarray(-32));
-  return new X25519KeyAgreementKey2020({
-    id: id ?? `${did}#${publicKeyMultibase}`,
-    controller: did,
-    publicKeyMultibase,
-    privateKeyMultibase: multibase('8226', privateKey)
-  });
 }
 
 function blinder(key, id) {
