@@ -1,0 +1,167 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	engine "github.com/cockroachdb/pebble/v2"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/store"
+)
+
+// A call is one call of Apply on its way through the queue.
+type call struct {
+	steps   []step
+	bytes   int           // about how much it adds to a batch
+	taken   atomic.Bool   // set by whoever comes first: the writer to carry it out, or its caller to give it up
+	done    chan struct{} // closed when results and err are set
+	results []store.Result
+	err     error
+}
+
+// A step is a write, made ready in the caller's goroutine. It shares nothing with the caller but texts.
+type step struct {
+	act    act
+	vault  coffer.VaultID
+	id     coffer.ObjectID // zero for a purge
+	change coffer.Change   // as it goes into the feed, but for its number
+	limit  store.Usage
+
+	// Of a document.
+	insert  bool       // it has no parents
+	base    coffer.Rev // its only parent; zero if there are none, or several
+	reindex bool
+	keeps   uint64
+	size    int64
+	record  []byte
+	index   index
+
+	prior prior       // of what a document or an erasure replaces
+	chunk store.Chunk // of an attachment or a detachment
+}
+
+// An act is what a step does.
+type act uint8
+
+const (
+	put act = iota
+	erase
+	attach
+	detach
+	purge
+)
+
+// A prior is what the caller found before it queued: the index of the present revision, if there was one. Since rev is
+// a hash of the document, it stays right for as long as the present revision has that rev.
+type prior struct {
+	rev   coffer.Rev
+	index index
+}
+
+// Apply carries out writes; see [store.Store].
+func (s *Store) Apply(ctx context.Context, writes ...store.Write) ([]store.Result, error) {
+	const op = "pebble.Apply"
+	if err := store.CheckWrites(writes); err != nil {
+		return nil, err
+	}
+	if err := s.enter(ctx, op); err != nil {
+		return nil, err
+	}
+	defer s.exit()
+	if len(writes) == 0 {
+		return nil, nil
+	}
+	c := &call{steps: make([]step, len(writes)), done: make(chan struct{})}
+	for i := range writes {
+		if err := s.prepare(&c.steps[i], &writes[i]); err != nil {
+			return nil, err
+		}
+		c.bytes += c.steps[i].cost()
+	}
+	select {
+	case s.queue <- c:
+	case <-ctx.Done():
+		return nil, coffer.E(op, coffer.Unavailable, ctx.Err())
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		// Either the writer will pass it by, or it is being carried out and nobody waits for it.
+		c.taken.CompareAndSwap(false, true)
+		return nil, coffer.E(op, coffer.Unavailable, ctx.Err())
+	}
+	return c.results, c.err
+}
+
+// prepare does all of a write that needs no order: naming, encoding, hashing, and reading what it replaces.
+func (s *Store) prepare(t *step, w *store.Write) (err error) {
+	t.vault, t.id, t.limit = w.Vault, w.ID(), w.Limit
+	t.change = coffer.Change{ID: t.id, By: w.By, Time: store.Instant(w.Time)}
+	switch {
+	case w.Document != nil:
+		d := w.Document
+		t.act = put
+		t.insert = len(d.Parents) == 0
+		if len(d.Parents) == 1 {
+			t.base = d.Parents[0]
+		}
+		t.reindex = w.Reindex
+		t.keeps = store.Keeps(d)
+		t.size = store.Size(d)
+		t.change.Kind, t.change.Sequence, t.change.Rev = coffer.Accepted, d.Sequence, d.Rev()
+		t.record = appendRevision(make([]byte, 0, int(t.size)+64+8*len(d.Tags)+32*len(d.Parents)), d, t.change.Rev)
+		t.index = indexOf(d.Tags)
+		if !t.insert {
+			t.prior, err = s.prior(t.vault, t.id)
+		}
+	case w.Erase != nil:
+		t.act = erase
+		t.change.Kind = coffer.Erased
+		t.prior, err = s.prior(t.vault, t.id)
+	case w.Attach != nil:
+		t.act = attach
+		t.chunk = *w.Attach
+	case w.Detach != nil:
+		t.act = detach
+		t.chunk = *w.Detach
+	default:
+		t.act = purge
+		t.change.Kind = coffer.VaultErased
+	}
+	return err
+}
+
+// cost is about how many bytes a step adds to a batch.
+func (t *step) cost() int { return len(t.record) + 64*(len(t.index)+len(t.prior.index)) + 256 }
+
+// prior reads what is present; there may be nothing.
+func (s *Store) prior(v coffer.VaultID, id coffer.ObjectID) (p prior, err error) {
+	err = s.read(appendObject(nil, v, docTable, id), func(b []byte) error {
+		rev, tags, err := decodeTags(b)
+		p = prior{rev, indexOf(tags)}
+		return err
+	})
+	if errors.Is(err, coffer.NotExist) {
+		err = nil
+	}
+	return p, err
+}
+
+// read calls decode with the value of a key, or returns NotExist.
+func (s *Store) read(key []byte, decode func([]byte) error) error {
+	const op = "store"
+	b, closer, err := s.db.Get(key)
+	if errors.Is(err, engine.ErrNotFound) {
+		return coffer.E(op, coffer.NotExist, nil)
+	}
+	if err != nil {
+		return failure(op, err)
+	}
+	err = decode(b)
+	if closeErr := closer.Close(); err == nil && closeErr != nil {
+		err = failure(op, closeErr)
+	}
+	return err
+}

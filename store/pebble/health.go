@@ -1,0 +1,104 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+
+	engine "github.com/cockroachdb/pebble/v2"
+
+	"github.com/cofferhq/coffer"
+)
+
+// health is where the engine reports its troubles. It passes on nothing of the engine's own texts: they name files and
+// may hold keys.
+type health struct {
+	logger *slog.Logger
+	dead   atomic.Bool
+}
+
+var _ engine.LoggerAndTracer = (*health)(nil)
+
+// Infof drops what it is told.
+func (h *health) Infof(string, ...any) {}
+
+// Errorf drops what it is told: what matters comes back as an error or to backgroundError.
+func (h *health) Errorf(string, ...any) {}
+
+// Eventf drops what it is told.
+func (h *health) Eventf(context.Context, string, ...any) {}
+
+// IsTracingEnabled returns false.
+func (h *health) IsTracingEnabled(context.Context) bool { return false }
+
+// Fatalf is called by the engine when it cannot go on, usually because it failed to write its log or its manifest, and
+// must not return: going on would damage what is on the disk. Other users of the engine end the process. Here the store
+// is marked as broken and the goroutine ends, which for the engine's background work is enough to do no harm.
+func (h *health) Fatalf(string, ...any) {
+	h.fail()
+	runtime.Goexit()
+}
+
+func (h *health) backgroundError(err error) {
+	if h.logger != nil {
+		h.logger.Error("storage engine: background work failed and will be tried again", "reason", reason(err))
+	}
+}
+
+// fail marks the store as broken.
+func (h *health) fail() {
+	if !h.dead.Swap(true) && h.logger != nil {
+		h.logger.Error("storage engine: cannot go on; the store must be opened anew")
+	}
+}
+
+func (h *health) broken() bool { return h.dead.Load() }
+
+// failure is the error of every call once the store is broken.
+func (h *health) failure(op string) error {
+	return coffer.Errorf(op, coffer.Unavailable, "the storage engine failed; the store must be opened anew")
+}
+
+// guard calls f and reports whether it returned: the engine may end the goroutine, see Fatalf, or panic when its log
+// cannot be written.
+func (h *health) guard(f func()) (returned bool) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if !returned {
+				_ = recover()
+				h.fail()
+			}
+		}()
+		f()
+		returned = true
+	}()
+	<-done
+	return returned
+}
+
+// failure returns an error of the engine as one of ours.
+func failure(op string, err error) error {
+	kind := coffer.Unavailable
+	if engine.IsCorruptionError(err) {
+		kind = coffer.Corrupt
+	}
+	return coffer.Errorf(op, kind, reason(err))
+}
+
+// reason says what went wrong, without the names of files and keys that the engine's texts have.
+func reason(err error) string {
+	var no syscall.Errno
+	switch {
+	case engine.IsCorruptionError(err):
+		return "the storage engine found damage"
+	case errors.As(err, &no):
+		return no.Error()
+	default:
+		return "the storage engine failed"
+	}
+}

@@ -1,0 +1,254 @@
+// Package pebble keeps a [store.Store] in a folder, in a log-structured merge tree (github.com/cockroachdb/pebble).
+//
+// # Writing
+//
+// The calls of Apply are queued. One goroutine takes all that wait, as a group, checks each against the database and
+// what the group already counts, and puts those that keep the rules into one batch; the others contribute nothing. It
+// applies the batch and goes on with the next group while the log is being flushed. A second goroutine waits for the
+// disk, group after group, marks the changes as durable and answers the callers. What costs time for each document
+// (hashing, encoding, reading what it replaces) is done by its caller before it queues.
+//
+// No two calls of a group touch the same object or the same unique tag: the second one waits for the next group, which
+// sees the first one in the database. So a group needs no view of its own but of usage.
+//
+// When the disk fails, what is in memory may be ahead of what is on it. The store then answers everything with
+// Unavailable until it is opened anew.
+//
+// # Keys
+//
+// All numbers in keys are big-endian, eight bytes. A hash is the first 16 bytes of a SHA-256: a vault's writers could
+// make two of their own tags collide with 2^64 work, and would only mislead themselves.
+//
+//	00 "format"                              format of all that follows; this package writes and reads 1
+//	01 vault 'c' object set index            chunk: size, sum, key of the blob
+//	01 vault 'd' object                      document: its present revision, whole
+//	01 vault 'f' number                      change
+//	01 vault 'h' object                      head: what is known of an object without its document; stays when erased
+//	01 vault 'n' hash(key,name) object       a document has a tag with this name
+//	01 vault 's'                             usage
+//	01 vault 't' hash(key,name,value) object a document has this tag
+//	01 vault 'u' hash(key,name,value)        the object that holds this unique tag
+//
+// A vault is one range of keys, so that one range deletion purges it. Postings ('n', 't') are in the order of objects:
+// a query follows the lists it needs in step, by seeking, and costs what it finds, not what the vault holds.
+//
+// Records begin with a byte for their form, now always 1; their fields are given in record.go.
+package pebble
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	engine "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/store"
+)
+
+// Options of [Open]. The zero Options are good.
+type Options struct {
+	// Memory is how many bytes the cache of blocks and the tables of recent writes may take; 16 MiB if zero, at least
+	// 2 MiB. Half is cache. Tables of recent writes never take more than 16 MiB, since they are what is replayed when
+	// the store is opened after a crash.
+	Memory int64
+
+	// NoSync acknowledges before a commit is on the disk: for loading in bulk what can be loaded again. A crash of the
+	// process or the machine loses the last commits, whole ones.
+	NoSync bool
+
+	// Separate keeps documents of at least so many bytes out of the tree, in files that are rewritten less often. Zero
+	// keeps all in the tree. May differ from one opening to the next.
+	Separate int
+
+	FS     vfs.FS       // the operating system's if nil
+	Logger *slog.Logger // told when the engine is in trouble, in fixed sentences; nobody if nil
+}
+
+// A Store is a [store.Store] in a folder.
+type Store struct {
+	db     *engine.DB
+	sync   bool
+	health *health
+
+	queue   chan *call    // to the goroutine that forms groups
+	groups  chan *group   // from there to the goroutine that waits for the disk
+	stop    chan struct{} // closed when no call is under way and none will come
+	stopped sync.WaitGroup
+
+	durable durable
+
+	mu     sync.Mutex
+	calls  int // under way
+	closed bool
+	idle   chan struct{} // closed when closed and no call is under way
+}
+
+var _ store.Store = (*Store)(nil)
+
+// format is the version of keys and records that this package writes.
+const format = 1
+
+// Open opens the store in a folder and makes both if there is none. It fails with Invalid when the folder was written
+// by a later version, with Corrupt when what is there is damaged or something else, and with Unavailable when another
+// process has it open or the disk fails.
+func Open(dir string, o Options) (*Store, error) {
+	const op = "pebble.Open"
+	h := &health{logger: o.Logger}
+	var db *engine.DB
+	var err error
+	if !h.guard(func() { db, err = engine.Open(dir, engineOptions(o, h)) }) {
+		return nil, h.failure(op)
+	}
+	if err != nil {
+		return nil, failure(op, err)
+	}
+	if err := checkFormat(db); err != nil {
+		h.guard(func() { _ = db.Close() })
+		return nil, err
+	}
+	s := &Store{
+		db:     db,
+		sync:   !o.NoSync,
+		health: h,
+		queue:  make(chan *call, maxGroup),
+		groups: make(chan *group, 1),
+		stop:   make(chan struct{}),
+		idle:   make(chan struct{}),
+	}
+	s.stopped.Add(2)
+	go s.form()
+	go s.settle()
+	return s, nil
+}
+
+func engineOptions(o Options, h *health) *engine.Options {
+	const mib = 1 << 20
+	memory := o.Memory
+	if memory == 0 {
+		memory = 16 * mib
+	}
+	memory = max(memory, 2*mib)
+	recent := min(memory/2, 16*mib) // two tables: one is filled while the other is written out
+	e := &engine.Options{
+		CacheSize:                   memory - recent,
+		MemTableSize:                uint64(recent / 2),
+		MemTableStopWritesThreshold: 2,
+		L0CompactionThreshold:       2,
+		L0StopWritesThreshold:       24,
+		LBaseMaxBytes:               32 * mib,
+		MaxOpenFiles:                512,
+		FormatMajorVersion:          engine.FormatValueSeparation,
+		FS:                          o.FS,
+		LoggerAndTracer:             h,
+		EventListener:               &engine.EventListener{BackgroundError: h.backgroundError},
+	}
+	for i := range e.Levels {
+		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		e.TargetFileSizes[i] = min(2*mib<<i, int64(32*mib))
+	}
+	if o.Separate > 0 {
+		e.Experimental.ValueSeparationPolicy = func() engine.ValueSeparationPolicy {
+			return engine.ValueSeparationPolicy{
+				Enabled: true, MinimumSize: o.Separate, MaxBlobReferenceDepth: 10, TargetGarbageRatio: 0.2,
+			}
+		}
+	}
+	return e
+}
+
+// checkFormat reads the format record, and writes it into a database that holds nothing.
+func checkFormat(db *engine.DB) error {
+	const op = "pebble.Open"
+	value, closer, err := db.Get(formatKey)
+	switch {
+	case err == nil:
+		defer closer.Close()
+		r := reader{b: value}
+		version := r.number()
+		if r.end() != nil || version == 0 {
+			return coffer.Errorf(op, coffer.Corrupt, "the record of the store's format is damaged")
+		}
+		if version > format {
+			return coffer.Errorf(op, coffer.Invalid, "the store was written by a later version of this program")
+		}
+		return nil
+	case !errors.Is(err, engine.ErrNotFound):
+		return failure(op, err)
+	}
+	it, err := db.NewIter(nil)
+	if err != nil {
+		return failure(op, err)
+	}
+	used := it.First()
+	if err := it.Close(); err != nil {
+		return failure(op, err)
+	}
+	if used {
+		return coffer.Errorf(op, coffer.Corrupt, "the folder holds a database that is not a store")
+	}
+	if err := db.Set(formatKey, appendNumber(nil, format), engine.Sync); err != nil {
+		return failure(op, err)
+	}
+	return nil
+}
+
+// enter notes that a call is under way, or says why it cannot be. exit ends what enter allowed.
+func (s *Store) enter(ctx context.Context, op string) error {
+	if err := ctx.Err(); err != nil {
+		return coffer.E(op, coffer.Unavailable, err)
+	}
+	if s.health.broken() {
+		return s.health.failure(op)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return coffer.Errorf(op, coffer.Unavailable, "the store is closed")
+	}
+	s.calls++
+	return nil
+}
+
+func (s *Store) exit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls--
+	if s.closed && s.calls == 0 {
+		close(s.idle)
+	}
+}
+
+// Close waits for the calls under way and releases the folder. Later calls are Unavailable, and so is a second Close.
+func (s *Store) Close() error {
+	const op = "pebble.Close"
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return coffer.Errorf(op, coffer.Unavailable, "the store is closed")
+	}
+	s.closed = true
+	if s.calls == 0 {
+		close(s.idle)
+	}
+	s.mu.Unlock()
+
+	<-s.idle
+	close(s.stop)
+	s.stopped.Wait()
+	if s.health.broken() {
+		// The engine may have been left with its locks held. The system releases the folder with the process.
+		return s.health.failure(op)
+	}
+	var err error
+	if !s.health.guard(func() { err = s.db.Close() }) {
+		return s.health.failure(op)
+	}
+	if err != nil {
+		return failure(op, err)
+	}
+	return nil
+}
