@@ -27,6 +27,9 @@ type Chunk struct {
 // maxChunkHead bounds a raw chunk's head: it holds little but the recipients.
 const maxChunkHead = 1 << 20
 
+// maxChunkIndex bounds the index of a chunk.
+const maxChunkIndex = 1 << 32
+
 // HeadLength returns the length of the head of a raw chunk that begins with these four bytes, or Invalid.
 func HeadLength(b [4]byte) (int, error) {
 	n := binary.BigEndian.Uint32(b[:])
@@ -54,7 +57,7 @@ func decodeChunk(b []byte, raw bool) (*Chunk, error) {
 	if raw && w.JWE.Ciphertext != "" {
 		return nil, coffer.Errorf(op, coffer.Invalid, "ciphertext stands in the head")
 	}
-	if w.Index > 1<<32 || w.Offset > 1<<53 || w.Sequence > coffer.MaxSequence {
+	if w.Index > maxChunkIndex || w.Offset > 1<<53 || w.Sequence > coffer.MaxSequence {
 		return nil, coffer.Errorf(op, coffer.Invalid, "number out of range")
 	}
 	return &w.Chunk, nil

@@ -13,13 +13,17 @@ import (
 )
 
 // A Host is the provider whose vaults a [Server] serves. Errors have kinds as in [coffer.Vault].
+//
+// An error that says that the caller has no right at all (NotExist), or some but not this one (Denied), has in its
+// chain an error with the method Refused() bool, which returns true: it tells "nothing there for you" from "not there".
+// An Exhausted error about a rate has in its chain one with the method RetryAfter() time.Duration.
 type Host interface {
 	// Controller returns the controller of the vault: of the root capability for its URL. It returns "" and no error
 	// when there is no such vault, and also when the vault's configuration does not admit the address.
 	Controller(ctx context.Context, id coffer.VaultID, from netip.Addr) (string, error)
 
 	// Create makes a vault from a configuration without an id. The caller must be the configuration's controller.
-	// Conflict if the controller has a vault with this referenceId. The configuration returned has its id.
+	// Invalid if the configuration breaks a rule of form or its sequence is not 0; Conflict if the controller has a vault with this referenceId. The configuration returned has its id.
 	Create(ctx context.Context, caller grant.Caller, c *coffer.Config) (*coffer.Config, error)
 
 	// Find returns the configurations of the controller's vaults with the referenceId: one or none. The caller must be
@@ -52,6 +56,13 @@ type View interface {
 	Revocations(ctx context.Context) iter.Seq2[Revocation, error]
 	// Revoked reports whether any of the links is revoked in this vault. It asks no authority.
 	Revoked(ctx context.Context, links []grant.Link) (bool, error)
+}
+
+// A Replacer is a [View] that can tell what is present to one who may write, and perhaps not read. A server asks it to
+// replace a document for a client that does not say what it replaces, as the published clients do not.
+type Replacer interface {
+	// Present is Get for one who may write the object. The server gives nothing of what it returns to the caller.
+	Present(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error)
 }
 
 // A Revocation is the record of one.
