@@ -1,0 +1,188 @@
+// Package coffertest has ready-made people and nodes for tests: those of this module and those of programs that use it.
+package coffertest
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/ident"
+	"github.com/cofferhq/coffer/keyring"
+	"github.com/cofferhq/coffer/node"
+	"github.com/cofferhq/coffer/node/vault"
+	"github.com/cofferhq/coffer/store/blob/files"
+	"github.com/cofferhq/coffer/store/pebble"
+)
+
+// Person returns the keyring of somebody with this name, always the same. It is no secret: never use it for real.
+func Person(t testing.TB, name string) *keyring.Ring {
+	t.Helper()
+	seed, mac := sha256.Sum256([]byte("signing "+name)), sha256.Sum256([]byte("hmac "+name))
+	k, err := keyring.FromSeeds(seed[:], mac[:], "urn:example:hmac:"+name)
+	if err != nil {
+		t.Fatalf("coffertest: keyring: %v", err)
+	}
+	t.Cleanup(func() { k.Close() })
+	return k
+}
+
+// Origin is where [Vaults] says that its vaults are. Nothing listens there.
+const Origin = "https://vault.example"
+
+// loopback is where all callers are.
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// Vaults are a provider's vaults in this process, on an embedded store in a temporary folder.
+type Vaults struct {
+	*vault.Service
+	facts grant.Facts
+}
+
+// NewVaults returns an empty provider that ends with the test.
+func NewVaults(t testing.TB, limits vault.Limits) *Vaults {
+	t.Helper()
+	documents, err := pebble.Open(t.TempDir(), pebble.Options{})
+	if err != nil {
+		t.Fatalf("coffertest: store: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := documents.Check(context.Background(), func(problem string) { t.Errorf("store: %s", problem) }, nil); err != nil {
+			t.Errorf("coffertest: check: %v", err)
+		}
+		documents.Close()
+	})
+	chunks, err := files.Open(t.TempDir())
+	if err != nil {
+		t.Fatalf("coffertest: chunks: %v", err)
+	}
+	resolver, err := ident.New(ident.Options{})
+	if err != nil {
+		t.Fatalf("coffertest: resolver: %v", err)
+	}
+	return &Vaults{
+		Service: vault.New(vault.Options{
+			Store: documents, Blobs: chunks, Now: time.Now, Limits: limits,
+			Target: func(id coffer.VaultID) string { return Origin + "/edvs/" + id.String() },
+		}),
+		facts: grant.Facts{Origin: Origin, Skew: 5 * time.Minute, Key: resolver.Key},
+	}
+}
+
+// Caller returns who the keyring's holder is to these vaults: by a delegated capability, or, without one, by claiming to
+// control the vault whose URL is given. It is nobody when the claim does not hold.
+func (v *Vaults) Caller(t testing.TB, who coffer.Keyring, url string, capability []byte) grant.Caller {
+	t.Helper()
+	ctx := context.Background()
+	authority, action := url, grant.Read
+	if capability != nil {
+		c, err := grant.ParseCapability(capability)
+		if err != nil {
+			t.Fatalf("coffertest: capability: %v", err)
+		}
+		authority, url = string(capability), c.Target()
+		if a := c.Actions(); len(a) > 0 {
+			action = a[0]
+		}
+	}
+	invoker, err := grant.NewInvoker(who, authority)
+	if err != nil {
+		t.Fatalf("coffertest: invoker: %v", err)
+	}
+	headers, err := invoker.Sign(ctx, grant.Request{Method: "GET", URL: url, Action: action, Now: time.Now()})
+	if err != nil {
+		t.Fatalf("coffertest: sign: %v", err)
+	}
+	facts := v.facts
+	facts.Now, facts.Action, facts.Roots = time.Now(), action, v.roots
+	in := &grant.Invocation{Method: "GET", URI: url[len(Origin):], Host: Origin[len("https://"):], Header: headers}
+	verified, err := grant.Verify(ctx, in, &facts)
+	if err != nil {
+		return grant.Caller{}
+	}
+	return verified.Caller
+}
+
+// Chain returns the capability with its chain verified for the vault with the URL.
+func (v *Vaults) Chain(t testing.TB, capability []byte) *grant.Capability {
+	t.Helper()
+	facts := v.facts
+	facts.Now, facts.Roots = time.Now(), v.roots
+	c, err := grant.VerifyChain(context.Background(), capability, &facts)
+	if err != nil {
+		t.Fatalf("coffertest: chain: %v", err)
+	}
+	return c
+}
+
+// NewVault makes a vault for the keyring's holder and returns its id and URL.
+func (v *Vaults) NewVault(t testing.TB, who coffer.Keyring) (coffer.VaultID, string) {
+	t.Helper()
+	// For making vaults, everybody is their own root.
+	facts := v.facts
+	facts.Now, facts.Action = time.Now(), grant.Write
+	facts.Roots = func(context.Context, string) ([]string, error) { return []string{who.DID()}, nil }
+	const url = Origin + "/edvs"
+	ctx := context.Background()
+	invoker, err := grant.NewInvoker(who, url)
+	if err != nil {
+		t.Fatalf("coffertest: invoker: %v", err)
+	}
+	headers, err := invoker.Sign(ctx, grant.Request{Method: "POST", URL: url, Action: grant.Write, Now: time.Now()})
+	if err != nil {
+		t.Fatalf("coffertest: sign: %v", err)
+	}
+	verified, err := grant.Verify(ctx, &grant.Invocation{Method: "POST", URI: "/edvs", Host: "vault.example", Header: headers}, &facts)
+	if err != nil {
+		t.Fatalf("coffertest: verify: %v", err)
+	}
+	c, err := v.Create(ctx, verified.Caller, &coffer.Config{Controller: who.DID()})
+	if err != nil {
+		t.Fatalf("coffertest: create vault: %v", err)
+	}
+	id, err := coffer.ParseVaultID(c.ID[len(url)+1:])
+	if err != nil {
+		t.Fatalf("coffertest: vault's id: %v", err)
+	}
+	return id, c.ID
+}
+
+// roots returns the controllers of a vault's root capability.
+func (v *Vaults) roots(ctx context.Context, target string) ([]string, error) {
+	id, err := coffer.ParseVaultID(target[min(len(target), len(Origin+"/edvs/")):])
+	if err != nil {
+		return nil, nil
+	}
+	controller, err := v.Controller(ctx, id, loopback)
+	if controller == "" || err != nil {
+		return nil, err
+	}
+	return []string{controller}, nil
+}
+
+// Node runs a node at a free port of the loopback address until the test ends.
+func Node(t testing.TB, c node.Config) *node.Node {
+	t.Helper()
+	if c.Data == "" {
+		c.Data = t.TempDir()
+	}
+	c.Listen = "127.0.0.1:0"
+	ctx, stop := context.WithCancel(context.Background())
+	n, err := node.Open(ctx, c)
+	if err != nil {
+		stop()
+		t.Fatalf("coffertest: node: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.Serve(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("coffertest: the node ended with: %v", err)
+		}
+	})
+	return n
+}

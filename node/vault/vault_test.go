@@ -1,0 +1,50 @@
+package vault_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/coffertest"
+	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/node/vault"
+	"github.com/cofferhq/coffer/vaulttest"
+)
+
+func TestVaultContract(t *testing.T) {
+	vaulttest.Run(t, func(t *testing.T) *vaulttest.House {
+		vaults := coffertest.NewVaults(t, vault.Limits{})
+		alice, bob := coffertest.Person(t, "alice"), coffertest.Person(t, "bob")
+		id, url := vaults.NewVault(t, alice)
+		owner := vaults.As(vaults.Caller(t, alice, url, nil), id)
+		return &vaulttest.House{
+			Alice: owner,
+			Bob: func(t testing.TB, capability []byte) coffer.Vault {
+				return vaults.As(vaults.Caller(t, bob, url, capability), id)
+			},
+			Delegate: func(t testing.TB, object coffer.ObjectID, expires time.Time, actions ...string) []byte {
+				return delegate(t, alice, bob, url, object, expires, actions)
+			},
+			Revoke: func(ctx context.Context, capability []byte) error {
+				return owner.Revoke(ctx, url+"/zcaps/revocations/x", vaults.Chain(t, capability), capability)
+			},
+		}
+	})
+}
+
+func delegate(t testing.TB, from, to coffer.Keyring, url string, object coffer.ObjectID, expires time.Time, actions []string) []byte {
+	t.Helper()
+	o := grant.DelegateOptions{Controller: to.DID(), Target: url + "/documents", Expires: expires, Created: time.Now()}
+	if object != (coffer.ObjectID{}) {
+		o.Target += "/" + object.String()
+	}
+	for _, a := range actions {
+		o.Actions = append(o.Actions, grant.Action(a))
+	}
+	capability, err := grant.Delegate(t.Context(), from, url, o)
+	if err != nil {
+		t.Fatalf("delegate: %v", err)
+	}
+	return capability
+}
