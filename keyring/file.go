@@ -53,7 +53,7 @@ func (p Protection) newKey(random io.Reader) ([]byte, header, error) {
 	h := header{Protection: p.kind}
 	switch p.kind {
 	case byPassphrase:
-		if len(p.passphrase) == 0 || len(p.passphrase) > maxPassphrase {
+		if n := len(*p.passphrase); n == 0 || n > maxPassphrase {
 			return nil, h, coffer.Errorf("save keyring", coffer.Invalid, "a passphrase has 1 to 1024 bytes")
 		}
 		salt := make([]byte, saltSize)
@@ -61,7 +61,7 @@ func (p Protection) newKey(random io.Reader) ([]byte, header, error) {
 			return nil, h, coffer.Errorf("save keyring", coffer.Unavailable, "no randomness")
 		}
 		h.KDF = &kdf{Name: "argon2id", cost: p.cost, Salt: encode(salt)}
-		return p.cost.key(p.passphrase, salt), h, nil
+		return p.cost.key(*p.passphrase, salt), h, nil
 	case byKeychain:
 		key, entry, err := newKeychainKey()
 		h.Entry = entry

@@ -46,7 +46,7 @@ type cost struct {
 	Parallelism uint32 `json:"parallelism"`
 }
 
-// defaultCost takes about as long as two passes over 64 MiB, and leaves room for a program in 64 MiB.
+// defaultCost takes about 0.1 s, and leaves a program that may have 64 MiB in all the half of them.
 var defaultCost = cost{Memory: 32 << 10, Time: 4, Parallelism: 2}
 
 // bounded reports whether a cost read from outside may be paid: at most 1 GiB, 64 passes and 16 lanes, and not less than

@@ -9,7 +9,7 @@ import (
 // Protection protects nothing and is Invalid.
 type Protection struct {
 	kind       string
-	passphrase []byte
+	passphrase *[]byte // behind a pointer, so that no verb of fmt reaches it
 	keyFile    string
 	cost       cost
 }
@@ -27,7 +27,7 @@ const maxPassphrase = 1024
 // Passphrase seals the file under a passphrase of 1 to 1024 bytes, by Argon2id. The bytes count as they are: a program
 // that reads them from people should bring them into one Unicode form (NFC) first.
 func Passphrase(passphrase []byte) Protection {
-	return Protection{kind: byPassphrase, passphrase: passphrase, cost: defaultCost}
+	return Protection{kind: byPassphrase, passphrase: &passphrase, cost: defaultCost}
 }
 
 // Keychain seals the file under a random key that the operating system's keychain keeps for the user who is logged in.
