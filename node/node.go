@@ -23,6 +23,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/api/edv"
+	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/ident"
 	"github.com/cofferhq/coffer/keyring"
 	"github.com/cofferhq/coffer/node/vault"
@@ -43,6 +44,7 @@ type Config struct {
 	Limits   vault.Limits
 	Creators []string // who may create vaults; empty is everybody, each for themselves
 	AllowWeb []string // hosts whose did:web identifiers are looked up; see ident.Options
+	Version  string   // of the software, for the description
 	Memory   int64    // bytes for the store's caches; 0 is the store's default
 
 	Log *slog.Logger     // nil: nothing is logged
@@ -74,6 +76,7 @@ type Node struct {
 	tls      *tls.Config
 	origin   string
 	did      string
+	wire     *edv.Server
 	handler  http.Handler
 	ready    atomic.Bool
 	close    sync.Once
@@ -114,7 +117,7 @@ func Open(ctx context.Context, c Config) (n *Node, err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, coffer.E(op, coffer.Unavailable, err)
 	}
-	if n.did, err = identity(ctx, c.Data); err != nil {
+	if n.did, err = identity(c.Data); err != nil {
 		return nil, err
 	}
 	if err := n.openStores(); err != nil {
@@ -122,12 +125,14 @@ func Open(ctx context.Context, c Config) (n *Node, err error) {
 	}
 	target := func(id coffer.VaultID) string { return n.origin + "/edvs/" + id.String() }
 	n.vaults = vault.New(vault.Options{Store: n.store, Blobs: n.blobs, Target: target, Now: c.Now, Limits: c.Limits})
-	n.handler = n.routes()
+	if err := n.routes(); err != nil {
+		return nil, err
+	}
 	return n, nil
 }
 
 func (n *Node) openStores() error {
-	documents, err := pebble.Open(filepath.Join(n.config.Data, documentsFolder), pebble.Options{Memory: n.config.Memory})
+	documents, err := pebble.Open(filepath.Join(n.config.Data, documentsFolder), pebble.Options{Memory: n.config.Memory, Logger: n.log})
 	if err != nil {
 		return err
 	}
@@ -137,15 +142,13 @@ func (n *Node) openStores() error {
 }
 
 // identity returns the node's own identifier, made at the first start.
-func identity(ctx context.Context, data string) (string, error) {
+func identity(data string) (string, error) {
 	path := filepath.Join(data, identityFile)
-	protection := keyring.KeyFile(filepath.Join(data, identityKeyFile))
-	k, err := keyring.Load(path, protection)
+	keyFile := filepath.Join(data, identityKeyFile)
+	k, err := keyring.Load(path, keyring.Unlock{KeyFile: keyFile})
 	if errors.Is(err, coffer.NotExist) {
-		if k, err = keyring.Generate(); err != nil {
-			return "", err
-		}
-		err = keyring.Save(path, k, protection)
+		k = keyring.Generate()
+		err = keyring.Save(path, k, keyring.KeyFile(keyFile))
 	}
 	if err != nil {
 		return "", err
@@ -201,21 +204,29 @@ func (c *Config) origin(addr net.Addr) (string, error) {
 }
 
 // routes puts the wire, health and metrics behind one handler.
-func (n *Node) routes() http.Handler {
-	resolver := ident.New(ident.Options{AllowWeb: n.config.AllowWeb})
+func (n *Node) routes() error {
+	resolver, err := ident.New(ident.Options{AllowWeb: n.config.AllowWeb})
+	if err != nil {
+		return err
+	}
 	metrics := newMetrics()
 	l := n.config.Limits
-	server := edv.NewServer(edv.ServerOptions{
+	n.wire, err = edv.NewServer(edv.ServerOptions{
 		Host:     host{n.vaults},
 		Origin:   n.origin,
 		NodeDID:  n.did,
+		Version:  n.config.Version,
 		Key:      resolver.Key,
-		Resolver: resolver,
+		Resolve:  resolver.Resolve,
 		Now:      n.config.Now,
 		Limits:   edv.Limits{Document: l.Document, Chunk: l.Chunk},
 		Creators: n.config.Creators,
 		Observe:  metrics.observe,
+		Report:   func(route string, err error) { n.log.Error("request", "route", route, "error", err) },
 	})
+	if err != nil {
+		return err
+	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -227,18 +238,22 @@ func (n *Node) routes() http.Handler {
 		fmt.Fprintln(w, "ready")
 	})
 	// Not through the mux: it would clean paths, and authority is decided on them as they were sent.
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	n.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/metrics", "/healthz", "/readyz":
 			mux.ServeHTTP(w, r)
 		default:
-			server.ServeHTTP(w, r)
+			n.wire.ServeHTTP(w, r)
 		}
 	})
+	return nil
 }
 
 // A host gives the wire the vaults.
 type host struct{ *vault.Service }
+
+// As returns the vault as the caller may see it.
+func (h host) As(caller grant.Caller, id coffer.VaultID) edv.View { return h.Service.As(caller, id) }
 
 // Addr returns the address at which the node listens.
 func (n *Node) Addr() net.Addr { return n.listener.Addr() }
@@ -254,8 +269,6 @@ func (n *Node) DID() string { return n.did }
 func (n *Node) Serve(ctx context.Context) error {
 	defer n.Close()
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	requests, cut := context.WithCancel(context.Background())
-	defer cut()
 	srv := &http.Server{
 		Handler:           n.handler,
 		TLSConfig:         n.tls,
@@ -263,8 +276,8 @@ func (n *Node) Serve(ctx context.Context) error {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(quiet{n.log.Handler()}, slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return requests },
 	}
+	srv.RegisterOnShutdown(n.wire.Close) // ends the feeds that are followed, which would never end by themselves
 	var wg sync.WaitGroup
 	wg.Go(func() { n.sweep(background) })
 	failed := make(chan error, 1)
@@ -283,8 +296,6 @@ func (n *Node) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 		n.ready.Store(false)
 		n.log.Info("stopping")
-		// Followers of feeds would wait for ever: their requests are cut, the others may finish.
-		srv.RegisterOnShutdown(cut)
 		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 		err = srv.Shutdown(bound)
 		cancel()
