@@ -56,7 +56,7 @@ func Delegate(ctx context.Context, kr coffer.Keyring, parent string, o DelegateO
 	}
 	c, err := d.capability()
 	if err != nil {
-		return nil, coffer.E(op, coffer.Invalid, err)
+		return nil, coffer.Errorf(op, coffer.Invalid, err.Error())
 	}
 	if c.life > defaultLife || !d.created.Before(d.expires) {
 		return nil, coffer.Errorf(op, coffer.Invalid, "it would expire too late, or before it is made")

@@ -113,7 +113,7 @@ func (i *Invoker) Sign(ctx context.Context, r Request) (map[string][]string, err
 	}
 	message, err := s.signingString(in)
 	if err != nil {
-		return nil, coffer.E(op, coffer.Invalid, err)
+		return nil, coffer.Errorf(op, coffer.Invalid, err.Error())
 	}
 	var sum []byte
 	if i.session != nil {
