@@ -1,0 +1,387 @@
+package storetest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/store"
+)
+
+// A model is what a vault should be, kept in the plainest way: the reference that stores are compared with.
+type model struct {
+	documents map[coffer.ObjectID]*coffer.Document
+	taken     map[coffer.ObjectID]bool
+	chunks    map[place]store.Chunk
+	feed      []coffer.Change
+	last      uint64
+}
+
+type place struct {
+	id         coffer.ObjectID
+	set, index uint64
+}
+
+func newModel() *model {
+	return &model{
+		documents: make(map[coffer.ObjectID]*coffer.Document),
+		taken:     make(map[coffer.ObjectID]bool),
+		chunks:    make(map[place]store.Chunk),
+	}
+}
+
+func (m *model) clone() *model {
+	return &model{maps.Clone(m.documents), maps.Clone(m.taken), maps.Clone(m.chunks), slices.Clone(m.feed), m.last}
+}
+
+func (m *model) usage() store.Usage {
+	u := store.Usage{Documents: int64(len(m.documents)), Changes: m.last}
+	for _, d := range m.documents {
+		u.Bytes += int64(len(d.Body))
+		for _, t := range d.Tags {
+			u.Bytes += int64(len(t.Key + t.Name + t.Value))
+		}
+	}
+	for _, c := range m.chunks {
+		u.Bytes += c.Ref.Size
+	}
+	return u
+}
+
+// release forgets the chunks of an object but those of one set, if keep.
+func (m *model) release(id coffer.ObjectID, keep bool, set uint64) (blobs []string) {
+	for p, c := range m.chunks {
+		if p.id == id && !(keep && p.set == set) {
+			delete(m.chunks, p)
+			blobs = append(blobs, c.Blob)
+		}
+	}
+	return blobs
+}
+
+// apply carries out one write, or says which kind of rule it breaks, in the order: what is present, unique tags, limits.
+func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
+	before := m.usage()
+	id := w.ID()
+	present := m.documents[id]
+	c := coffer.Change{ID: id, By: w.By, Time: w.Time.UTC().Truncate(time.Millisecond)}
+	switch {
+	case w.Document != nil:
+		d := w.Document
+		if len(d.Parents) == 0 && m.taken[id] {
+			return r, coffer.Conflict
+		}
+		if len(d.Parents) > 0 && (present == nil || len(d.Parents) != 1 || d.Parents[0] != present.Rev() ||
+			d.Sequence != present.Sequence+1 && !(w.Reindex && d.Sequence == present.Sequence)) {
+			return r, coffer.Conflict
+		}
+		for _, t := range d.Tags {
+			for _, other := range m.documents {
+				if t.Unique && other.ID != id && slices.Contains(other.Tags, t) {
+					return r, coffer.Conflict
+				}
+			}
+		}
+		set := d.Sequence
+		if d.Stream != nil && !d.Stream.Pending {
+			set = d.Stream.Sequence
+		}
+		r.Released = m.release(id, true, set)
+		m.documents[id], m.taken[id] = d, true
+		c.Kind, c.Sequence, c.Rev = coffer.Accepted, d.Sequence, d.Rev()
+	case w.Erase != nil:
+		if present == nil {
+			return r, coffer.NotExist
+		}
+		r.Released = m.release(id, false, 0)
+		delete(m.documents, id)
+		c.Kind, c.Sequence = coffer.Erased, present.Sequence
+	case w.Attach != nil:
+		if present == nil {
+			return r, coffer.NotExist
+		}
+		if present.Sequence != w.Attach.Ref.Sequence {
+			return r, coffer.Conflict
+		}
+		p := place{id, w.Attach.Ref.Sequence, w.Attach.Ref.Index}
+		if old, ok := m.chunks[p]; ok && old.Blob != w.Attach.Blob {
+			r.Released = []string{old.Blob}
+		}
+		m.chunks[p] = *w.Attach
+	case w.Detach != nil:
+		p := place{id, w.Detach.Ref.Sequence, w.Detach.Ref.Index}
+		old, ok := m.chunks[p]
+		if !ok {
+			return r, coffer.NotExist
+		}
+		delete(m.chunks, p)
+		r.Released = []string{old.Blob}
+	case w.Purge:
+		*m = model{newModel().documents, newModel().taken, newModel().chunks, nil, m.last}
+		c.Kind = coffer.VaultErased
+		r.Purged = true
+	}
+	if c.Kind != 0 {
+		m.last++
+		c.Number = m.last
+		m.feed = append(m.feed, c)
+		r.Change = c
+	}
+	after := m.usage()
+	if w.Limit.Documents > 0 && after.Documents > max(w.Limit.Documents, before.Documents) ||
+		w.Limit.Bytes > 0 && after.Bytes > max(w.Limit.Bytes, before.Bytes) {
+		return r, coffer.Exhausted
+	}
+	return r, coffer.Other
+}
+
+// matches reports whether a query selects a document, limit and place aside.
+func matches(q *coffer.Query, d *coffer.Document) bool {
+	has := func(name string, value *string) bool {
+		return slices.ContainsFunc(d.Tags, func(t coffer.Tag) bool {
+			return t.Key == q.Index && t.Name == name && (value == nil || t.Value == *value)
+		})
+	}
+	if len(q.Equals) == 0 && len(q.Has) == 0 {
+		return true
+	}
+	for _, filter := range q.Equals {
+		all := len(filter) > 0
+		for name, value := range filter {
+			all = all && has(name, &value)
+		}
+		if all {
+			return true
+		}
+	}
+	all := len(q.Has) > 0
+	for _, name := range q.Has {
+		all = all && has(name, nil)
+	}
+	return all
+}
+
+func (m *model) query(q *coffer.Query) (found []*coffer.Document) {
+	for _, d := range m.documents {
+		if matches(q, d) && bytes.Compare(d.ID[:], q.After[:]) > 0 {
+			found = append(found, d)
+		}
+	}
+	slices.SortFunc(found, func(a, b *coffer.Document) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	if q.Limit > 0 && len(found) > q.Limit {
+		found = found[:q.Limit]
+	}
+	return found
+}
+
+// A dice makes random writes and queries over few names, so that they meet.
+type dice struct {
+	*rand.Rand
+	ids   []coffer.ObjectID
+	blobs int
+}
+
+func (x *dice) chance(percent int) bool { return x.IntN(100) < percent }
+
+func (x *dice) id() coffer.ObjectID { return x.ids[x.IntN(len(x.ids))] }
+
+func (x *dice) text() string { return string(rune('a' + x.IntN(4))) }
+
+func (x *dice) tags() (tags []coffer.Tag) {
+	for range x.IntN(5) {
+		t := coffer.Tag{Key: "k", Name: x.text(), Value: x.text()}
+		if x.chance(20) {
+			t.Value, t.Unique = fmt.Sprint(x.IntN(30)), true
+		}
+		if x.chance(10) {
+			t.Key = "l"
+		}
+		tags = append(tags, t)
+	}
+	return tags
+}
+
+// write returns a write that often keeps the rules and sometimes does not.
+func (x *dice) write(m *model, vault coffer.VaultID, used map[coffer.ObjectID]bool) (w store.Write) {
+	w = store.Write{Vault: vault, By: x.text(), Time: instant.Add(time.Duration(x.IntN(1e9)) * time.Microsecond)}
+	id := x.id()
+	for used[id] {
+		id = coffer.NewObjectID()
+	}
+	used[id] = true
+	present := m.documents[id]
+	sequence := uint64(x.IntN(3))
+	if present != nil && x.chance(90) {
+		sequence = present.Sequence
+	}
+	ref := coffer.ChunkRef{Sequence: sequence, Index: uint64(x.IntN(3)), Size: int64(x.IntN(50)), Sum: [32]byte{1}}
+	switch k := x.IntN(100); {
+	case k < 60:
+		d := &coffer.Document{ID: id, Body: make([]byte, 1+x.IntN(30)), Tags: x.tags()}
+		if present != nil && x.chance(90) {
+			*d = *successor(present, string(d.Body), d.Tags...)
+			if w.Reindex = x.chance(20); w.Reindex && x.chance(80) {
+				d.Sequence--
+			}
+		} else if x.chance(5) {
+			d.Parents = []coffer.Rev{{1}}
+		}
+		if x.chance(50) {
+			d.Stream = &coffer.Stream{Pending: x.chance(50), Sequence: d.Sequence, Chunks: 1}
+			if x.chance(50) && d.Sequence > 0 {
+				d.Stream.Sequence--
+			}
+		}
+		w.Document = d
+	case k < 70:
+		w.Erase = &id
+	case k < 92:
+		x.blobs++
+		w.Attach = &store.Chunk{ID: id, Ref: ref, Blob: fmt.Sprint("blob-", x.blobs)}
+	default:
+		w.Detach = &store.Chunk{ID: id, Ref: ref}
+	}
+	if x.chance(10) {
+		u := m.usage()
+		w.Limit = store.Usage{Documents: u.Documents + int64(x.IntN(2)), Bytes: u.Bytes + int64(x.IntN(40))}
+	}
+	return w
+}
+
+func (x *dice) query() coffer.Query {
+	q := coffer.Query{Index: "k", IDsOnly: x.chance(30)}
+	if x.chance(10) {
+		q.Index = "l"
+	}
+	if x.chance(40) {
+		q.Limit = 1 + x.IntN(4)
+	}
+	if x.chance(40) {
+		q.After = x.id()
+	}
+	switch x.IntN(5) {
+	case 0:
+	case 1:
+		for range 1 + x.IntN(3) {
+			q.Has = append(q.Has, x.text())
+		}
+	default:
+		for range 1 + x.IntN(4) {
+			filter := make(map[string]string)
+			for range x.IntN(4) {
+				filter[x.text()] = x.text()
+			}
+			q.Equals = append(q.Equals, filter)
+		}
+	}
+	return q
+}
+
+// random compares the store with the model over many random writes and queries.
+func random(b *bench) {
+	x := &dice{Rand: rng(b.T)}
+	for range 40 {
+		x.ids = append(x.ids, coffer.NewObjectID())
+	}
+	m := newModel()
+	for round := range 1500 {
+		var writes []store.Write
+		used := make(map[coffer.ObjectID]bool)
+		for range 1 + max(0, x.IntN(8)-4) {
+			writes = append(writes, x.write(m, b.vault, used))
+		}
+		if x.chance(1) && x.chance(50) {
+			writes = []store.Write{b.purging()}
+		}
+		b.compare(m, writes)
+		for range 3 {
+			q := x.query()
+			want := m.query(&q)
+			if err := same(b.query(q), want, q.IDsOnly); err != nil {
+				b.Fatalf("round %d: query %+v: %v", round, q, err)
+			}
+			q.Limit, q.After = 0, coffer.ObjectID{}
+			if n, err := b.Count(b.ctx, b.vault, q); err != nil || n != len(m.query(&q)) {
+				b.Fatalf("round %d: count %+v: %d, %v", round, q, n, err)
+			}
+		}
+		if round%100 == 99 {
+			if x.chance(50) {
+				b.reopen()
+			}
+			b.compareAll(m, x.ids)
+		}
+	}
+}
+
+// compare applies writes to both, and compares what they answer.
+func (b *bench) compare(m *model, writes []store.Write) {
+	b.Helper()
+	next := m.clone()
+	var want []store.Result
+	var broken coffer.Kind
+	for _, w := range writes {
+		var r store.Result
+		if r, broken = next.apply(w); broken != coffer.Other {
+			break
+		}
+		want = append(want, r)
+	}
+	got, err := b.Apply(b.ctx, writes...)
+	if broken != coffer.Other {
+		if !errors.Is(err, broken) {
+			b.Fatalf("Apply: %v, want %v", err, broken)
+		}
+		return
+	}
+	if err != nil {
+		b.Fatalf("Apply: %v, want no error", err)
+	}
+	*m = *next
+	for i := range want {
+		g, w := got[i], want[i]
+		slices.Sort(g.Released)
+		slices.Sort(w.Released)
+		if g.Change != w.Change || g.Purged != w.Purged || !slices.Equal(g.Released, w.Released) {
+			b.Fatalf("result %d: %+v, want %+v", i, g, w)
+		}
+	}
+}
+
+// compareAll compares all that there is to read.
+func (b *bench) compareAll(m *model, ids []coffer.ObjectID) {
+	b.Helper()
+	if got, want := b.usage(), m.usage(); got != want {
+		b.Fatalf("usage %+v, want %+v", got, want)
+	}
+	if !slices.Equal(b.changes(0), m.feed) {
+		b.Fatal("the feed is another")
+	}
+	for _, id := range ids {
+		if d := m.documents[id]; d != nil {
+			b.has(d)
+		} else {
+			b.hasNot(id)
+		}
+	}
+	recorded := 0
+	err := b.Check(b.ctx, func(s string) { b.Errorf("Check: %s", s) }, func(c store.Chunk) {
+		recorded++
+		if m.chunks[place{c.ID, c.Ref.Sequence, c.Ref.Index}] != c {
+			b.Errorf("Check: a chunk that is not there")
+		}
+	})
+	if err != nil || recorded != len(m.chunks) {
+		b.Fatalf("Check: %d chunks, %v, want %d", recorded, err, len(m.chunks))
+	}
+	for p, c := range m.chunks {
+		if got, err := b.Chunk(b.ctx, b.vault, p.id, p.set, p.index); err != nil || got != c {
+			b.Fatalf("Chunk: %+v, %v", got, err)
+		}
+	}
+}
