@@ -1,6 +1,7 @@
 package edv
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -53,10 +54,8 @@ func (c *call) get() error {
 		return c.revisions(present)
 	}
 	d := slices.MaxFunc(present, func(a, b *coffer.Document) int {
-		if a.Sequence != b.Sequence {
-			return int(int64(a.Sequence) - int64(b.Sequence))
-		}
-		return strings.Compare(a.Rev().String(), b.Rev().String())
+		ra, rb := a.Rev(), b.Rev()
+		return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), slices.Compare(ra[:], rb[:]))
 	})
 	h := c.Header()
 	h["Cache-Control"] = fresh

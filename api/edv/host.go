@@ -67,4 +67,3 @@ type Replacer interface {
 
 // A Revocation is the record of one.
 type Revocation = coffer.Revocation
-

@@ -1,9 +1,11 @@
 package edv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -159,22 +161,28 @@ func (f *failure) retryAfter() string {
 	return strconv.Itoa(max(1, int((f.retry+time.Second-1)/time.Second)))
 }
 
-// errorFrom makes the error that a problem was made from: by its kind if it names one, else by the status.
+// errorFrom makes the error that a problem was made from: by its kind if it names one, else by the status. A batch
+// has a problem for each operation; the first that was not held up by another counts.
 func errorFrom(op string, status int, body []byte) error {
 	var p struct {
 		Details struct {
 			Kind string `json:"kind"`
 		} `json:"details"`
 	}
-	reason := "the server answered with status " + strconv.Itoa(status)
+	var outcomes []outcome
+	text := ""
 	if jose.DecodeOpen(body, &p) == nil {
-		for k, text := range kindTexts {
-			if text == p.Details.Kind {
-				return coffer.Errorf(op, coffer.Kind(k), reason)
-			}
+		text = p.Details.Kind
+	} else if jose.DecodeOpen(body, &outcomes) == nil {
+		for _, o := range outcomes {
+			text = cmp.Or(text, o.Kind)
 		}
 	}
-	return coffer.Errorf(op, kindOfStatus(status), reason)
+	kind := kindOfStatus(status)
+	if i := slices.Index(kindTexts[:], text); i >= 0 {
+		kind = coffer.Kind(i)
+	}
+	return coffer.Errorf(op, kind, "the server answered with status "+strconv.Itoa(status))
 }
 
 // kindOfStatus is for servers that name no kind.
@@ -191,7 +199,10 @@ func kindOfStatus(status int) coffer.Kind {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return coffer.Unavailable
 	}
-	if 400 <= status && status < 500 {
+	switch status / 100 {
+	case 3: // redirects are refused: a signature is for one URL
+		return coffer.Unavailable
+	case 4:
 		return coffer.Invalid
 	}
 	return coffer.Other

@@ -20,12 +20,12 @@ const maxPage = 1000
 // A queryBody is the body of a query (EDV draft, section "Query").
 type queryBody struct {
 	Index           string              `json:"index"`
-	Equals          []map[string]string `json:"equals"`
-	Has             []string            `json:"has"`
-	Count           bool                `json:"count"`
-	Limit           *int                `json:"limit"`
-	ReturnDocuments *bool               `json:"returnDocuments"`
-	Cursor          string              `json:"cursor"`
+	Equals          []map[string]string `json:"equals,omitempty"`
+	Has             []string            `json:"has,omitempty"`
+	Count           bool                `json:"count,omitzero"`
+	Limit           *int                `json:"limit,omitzero"`
+	ReturnDocuments *bool               `json:"returnDocuments,omitzero"`
+	Cursor          string              `json:"cursor,omitzero"`
 }
 
 // decodeQuery reads the body of a query strictly.
