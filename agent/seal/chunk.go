@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"strconv"
 	"sync"
 
@@ -121,6 +120,39 @@ const maxRawChunk = MaxChunkSize + 2<<20
 // it is another, with Denied when its recipients do not name the keyring's key, and with the keyring's own error.
 // NotExist for an index beyond the end.
 func (o *ChunkOpener) Open(ctx context.Context, dst, raw []byte, index uint64) ([]byte, error) {
+	c, err := o.prepare(ctx, raw, index)
+	if err != nil {
+		return nil, err
+	}
+	return c.decrypt(dst)
+}
+
+// OpenInPlace is Open without a copy: raw is given up and the plaintext takes its place. With 16 bytes of room behind raw
+// nothing is allocated for it.
+func (o *ChunkOpener) OpenInPlace(ctx context.Context, raw []byte, index uint64) ([]byte, error) {
+	c, err := o.prepare(ctx, raw, index)
+	if err != nil {
+		return nil, err
+	}
+	return c.decrypt(c.ciphertext[:0])
+}
+
+// prepared is a chunk taken apart, with its key: all that can be checked before it is decrypted has been checked.
+type prepared struct {
+	jwe        *jose.JWE
+	ciphertext []byte
+	key        *jose.ContentKey
+}
+
+func (c *prepared) decrypt(dst []byte) ([]byte, error) {
+	plaintext, err := c.jwe.DecryptDetached(dst, c.ciphertext, c.key)
+	if err != nil {
+		return nil, coffer.E("open chunk", coffer.Corrupt, err)
+	}
+	return plaintext, nil
+}
+
+func (o *ChunkOpener) prepare(ctx context.Context, raw []byte, index uint64) (*prepared, error) {
 	const op = "open chunk"
 	if index >= o.stream.Chunks {
 		return nil, coffer.Errorf(op, coffer.NotExist, "the stream ends before")
@@ -136,44 +168,24 @@ func (o *ChunkOpener) Open(ctx context.Context, dst, raw []byte, index uint64) (
 	if err := jose.Decode(head, &c); err != nil {
 		return nil, coffer.E(op, coffer.Corrupt, err)
 	}
-	if c.Index != index || c.Sequence != o.stream.Sequence {
-		return nil, coffer.Errorf(op, coffer.Corrupt, "another chunk")
-	}
 	j, err := jose.Parse(c.JWE)
 	if err != nil {
 		return nil, coffer.E(op, coffer.Corrupt, err)
 	}
-	if len(j.Ciphertext) > 0 {
-		return nil, coffer.Errorf(op, coffer.Corrupt, "ciphertext stands in the head")
+	if len(j.Ciphertext) > 0 || c.Index != index || c.Sequence != o.stream.Sequence {
+		return nil, coffer.Errorf(op, coffer.Corrupt, "another chunk")
 	}
-	key := o.stream.key
-	if key == nil {
-		key, err = o.unwrap(ctx, j)
-	} else {
-		err = o.verify(&c, j, len(ciphertext))
+	if o.stream.key == nil {
+		key, err := o.unwrap(ctx, j)
+		return &prepared{j, ciphertext, key}, err
 	}
-	if err != nil {
-		return nil, err
+	size, last := uint64(o.stream.ChunkSize), index == o.stream.Chunks-1
+	end := min((index+1)*size, o.stream.Size)
+	protected, err := o.stream.key.Protected(place(o.id, o.stream.Sequence, index, last))
+	if err != nil || j.Protected != protected || c.Offset != end || uint64(len(ciphertext)) != end-index*size {
+		return nil, coffer.Errorf(op, coffer.Corrupt, "sealed for another place, or of another length")
 	}
-	plaintext, err := j.DecryptDetached(dst, ciphertext, key)
-	if err != nil {
-		return nil, coffer.E(op, coffer.Corrupt, err)
-	}
-	return plaintext, nil
-}
-
-// verify checks all that can be known of a bound chunk before it is decrypted.
-func (o *ChunkOpener) verify(c *edv.Chunk, j *jose.JWE, n int) error {
-	size, last := uint64(o.stream.ChunkSize), c.Index == o.stream.Chunks-1
-	end := min((c.Index+1)*size, o.stream.Size)
-	protected, err := o.stream.key.Protected(place(o.id, o.stream.Sequence, c.Index, last))
-	if err == nil && (j.Protected != protected || c.Offset != end || uint64(n) != end-c.Index*size) {
-		err = errors.New("sealed for another place, or of another length")
-	}
-	if err != nil {
-		return coffer.E("open chunk", coffer.Corrupt, err)
-	}
-	return nil
+	return &prepared{j, ciphertext, o.stream.key}, nil
 }
 
 // unwrap returns the content key of a foreign chunk. All chunks of a stream repeat the same recipients as a rule, so the

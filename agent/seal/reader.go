@@ -11,9 +11,8 @@ import (
 // their number ends in an error before io.EOF, not in other bytes. Bytes are handed out chunk by chunk, each once it
 // has been authenticated; a truncation is noticed only after what came before it was read.
 type Reader struct {
-	fetch func() error // fills plain with the next chunk
-	plain []byte
-	rest  []byte // of plain: not yet read
+	fetch func() error // fills rest from the next chunk
+	rest  []byte       // not yet read
 	err   error
 }
 
@@ -22,7 +21,7 @@ type Reader struct {
 func NewReader(ctx context.Context, o *ChunkOpener,
 	get func(ctx context.Context, dst []byte, index uint64) ([]byte, error)) *Reader {
 	r := &Reader{}
-	var raw []byte
+	raw := make([]byte, 0, o.stream.ChunkSize+8<<10) // most heads are shorter
 	var index uint64
 	r.fetch = func() (err error) {
 		if index == o.stream.Chunks {
@@ -31,11 +30,9 @@ func NewReader(ctx context.Context, o *ChunkOpener,
 		if raw, err = get(ctx, raw[:0], index); err != nil {
 			return err
 		}
-		if r.plain, err = o.Open(ctx, r.plain[:0], raw, index); err != nil {
-			return err
-		}
-		r.rest, index = r.plain, index+1
-		return nil
+		r.rest, err = o.OpenInPlace(ctx, raw, index)
+		index++
+		return err
 	}
 	return r
 }

@@ -248,7 +248,7 @@ func Open(ctx context.Context, ring coffer.Keyring, d *coffer.Document) (*Opened
 // decodePlain reads what was sealed, and checks that it was sealed for d.
 func (o *Opened) decodePlain(plaintext []byte, d *coffer.Document) error {
 	var s sealed
-	if err := jose.DecodeOpen(plaintext, &s); err != nil {
+	if err := decodeObject(plaintext, &s); err != nil {
 		return err
 	}
 	content, err := object(json.RawMessage(s.Content))
@@ -269,7 +269,7 @@ func (o *Opened) decodePlain(plaintext []byte, d *coffer.Document) error {
 		return nil
 	}
 	var b binding
-	if err := jose.DecodeOpen(s.Coffer, &b); err != nil {
+	if err := decodeObject(s.Coffer, &b); err != nil {
 		return err
 	}
 	for _, text := range b.Parents {
@@ -289,6 +289,14 @@ func (o *Opened) decodePlain(plaintext []byte, d *coffer.Document) error {
 	}
 	o.Bound = true
 	return nil
+}
+
+// decodeObject is [jose.DecodeOpen] for an object: null would leave v as it was.
+func decodeObject(b []byte, v any) error {
+	if jsontext.Value(b).Kind() != '{' {
+		return errors.New("not a JSON object")
+	}
+	return jose.DecodeOpen(b, v)
 }
 
 func sameRevs(a, b []coffer.Rev) bool {

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"encoding/base64"
 	"errors"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -96,23 +97,28 @@ func (s *Stream) check(sequence uint64) error {
 }
 
 // streamMember is the member "stream" of what is sealed. Foreign clients have the first three members, pass over the
-// others, and carry them over when they write a document anew without a new stream.
+// others, and carry all of them over when they write a document anew without a new stream. Then they repeat sequence
+// and chunks in the clear, so there must be neither while the stream is pending.
 type streamMember struct {
-	Pending   bool   `json:"pending,omitzero"`
-	Sequence  uint64 `json:"sequence"`
-	Chunks    uint64 `json:"chunks"`
-	Size      uint64 `json:"size,omitzero"`
-	ChunkSize int    `json:"chunkSize,omitzero"`
-	Enc       string `json:"enc,omitzero"`
-	Key       []byte `json:"key,omitzero,format:base64rawurl"`
+	Pending   bool    `json:"pending,omitzero"`
+	Sequence  *uint64 `json:"sequence,omitzero"`
+	Chunks    *uint64 `json:"chunks,omitzero"`
+	Opened    uint64  `json:"opened,omitzero"` // the sequence while pending
+	Size      uint64  `json:"size,omitzero"`
+	ChunkSize int     `json:"chunkSize,omitzero"`
+	Enc       string  `json:"enc,omitzero"`
+	Key       string  `json:"key,omitzero"` // base64url
 }
 
 func (s *Stream) inside() (jsontext.Value, error) {
-	m := streamMember{
-		Pending: s.Pending, Sequence: s.Sequence, Chunks: s.Chunks, Size: s.Size, ChunkSize: s.ChunkSize,
+	m := streamMember{Pending: s.Pending, Size: s.Size, ChunkSize: s.ChunkSize}
+	if s.Pending {
+		m.Opened = s.Sequence
+	} else {
+		m.Sequence, m.Chunks = &s.Sequence, &s.Chunks
 	}
 	if s.key != nil {
-		m.Enc, m.Key = string(s.key.Enc()), s.key.Bytes()
+		m.Enc, m.Key = string(s.key.Enc()), base64.RawURLEncoding.EncodeToString(s.key.Bytes())
 	}
 	return jose.Encode(m)
 }
@@ -129,15 +135,28 @@ func (s *Stream) outside() (*edv.StreamRef, *coffer.Stream) {
 // decodeStream reads what a document with this sequence says of its stream.
 func decodeStream(b []byte, sequence uint64) (*Stream, error) {
 	var m streamMember
-	if err := jose.DecodeOpen(b, &m); err != nil {
+	if err := decodeObject(b, &m); err != nil {
 		return nil, err
 	}
-	s := &Stream{Pending: m.Pending, Sequence: m.Sequence, Chunks: m.Chunks, Size: m.Size, ChunkSize: m.ChunkSize}
-	if m.Key != nil {
-		var err error
-		if s.key, err = jose.ContentKeyOf(jose.Encryption(m.Enc), m.Key); err != nil {
-			return nil, err
-		}
+	s := &Stream{Pending: m.Pending}
+	switch {
+	case m.Pending:
+		s.Sequence = m.Opened
+	case m.Sequence == nil || m.Chunks == nil:
+		return nil, errors.New("stream is neither pending nor closed")
+	default:
+		s.Sequence, s.Chunks = *m.Sequence, *m.Chunks
 	}
+	if m.Key == "" {
+		return s, s.check(sequence) // a foreign client's; what else it may say is not ours
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(m.Key)
+	if err != nil {
+		return nil, errors.New("key of the stream is not base64url")
+	}
+	if s.key, err = jose.ContentKeyOf(jose.Encryption(m.Enc), raw); err != nil {
+		return nil, err
+	}
+	s.Size, s.ChunkSize = m.Size, m.ChunkSize
 	return s, s.check(sequence)
 }

@@ -64,7 +64,7 @@ type recipientHeader struct {
 	EPK   *publicJWK                `json:"epk,omitempty"`
 	APU   string                    `json:"apu,omitempty"`
 	APV   string                    `json:"apv,omitempty"`
-	Rest  map[string]jsontext.Value `json:",inline"`
+	Rest  map[string]jsontext.Value `json:",embed"`
 }
 
 // publicJWK is an ephemeral public key. Other members are passed over: one client writes its private "d" there.
@@ -73,7 +73,7 @@ type publicJWK struct {
 	Curve Curve                     `json:"crv"`
 	X     string                    `json:"x"`
 	Y     string                    `json:"y,omitempty"`
-	Rest  map[string]jsontext.Value `json:",inline"`
+	Rest  map[string]jsontext.Value `json:",embed"`
 }
 
 // Wrap returns the "recipients" of a JWE whose content key this is. It makes one ephemeral key (for each curve), so the
