@@ -46,7 +46,10 @@ func decodeChunk(b []byte, raw bool) (*Chunk, error) {
 	const op = "chunk"
 	var w struct {
 		Chunk
-		JWE *jwe `json:"jwe"`
+		Index    *uint64 `json:"index"`
+		Offset   *uint64 `json:"offset"`
+		Sequence *uint64 `json:"sequence"`
+		JWE      *jwe    `json:"jwe"`
 	}
 	if err := jose.Decode(b, &w); err != nil {
 		return nil, coffer.E(op, coffer.Invalid, err)

@@ -53,7 +53,7 @@ type recipient struct {
 type recipientHeader struct {
 	Alg  string                    `json:"alg"`
 	Kid  string                    `json:"kid"`
-	Rest map[string]jsontext.Value `json:",inline"`
+	Rest map[string]jsontext.Value `json:",embed"`
 }
 
 const maxRecipients = 1024
@@ -64,18 +64,22 @@ func DecodeDocument(body []byte) (*coffer.Document, error) {
 	const op = "document"
 	var w struct {
 		Document
-		JWE *jwe `json:"jwe"`
+		Sequence *uint64 `json:"sequence"`
+		JWE      *jwe    `json:"jwe"`
 	}
 	if err := jose.Decode(body, &w); err != nil {
 		return nil, coffer.E(op, coffer.Invalid, err)
 	}
+	if w.Sequence == nil {
+		return nil, coffer.Errorf(op, coffer.Invalid, "no sequence")
+	}
 	if err := w.JWE.check(); err != nil {
 		return nil, err
 	}
-	d := &coffer.Document{ID: w.ID, Sequence: w.Sequence, Body: body}
+	d := &coffer.Document{ID: w.ID, Sequence: *w.Sequence, Body: body}
 	for i, e := range w.Indexed {
-		if e.HMAC.ID == "" || e.HMAC.Type == "" {
-			return nil, coffer.Errorf(op, coffer.Invalid, "an index entry names no HMAC key")
+		if err := e.check(); err != nil {
+			return nil, err
 		}
 		for _, other := range w.Indexed[:i] {
 			if other.HMAC == e.HMAC {
@@ -103,10 +107,20 @@ func DecodeEntry(body []byte) (*Entry, error) {
 	if err := jose.Decode(body, &e); err != nil {
 		return nil, coffer.E("index entry", coffer.Invalid, err)
 	}
-	if e.HMAC.ID == "" || e.HMAC.Type == "" {
-		return nil, coffer.Errorf("index entry", coffer.Invalid, "no HMAC key named")
+	if err := e.check(); err != nil {
+		return nil, err
 	}
 	return &e, nil
+}
+
+func (e *Entry) check() error {
+	switch {
+	case e.HMAC.ID == "" || e.HMAC.Type == "":
+		return coffer.Errorf("index entry", coffer.Invalid, "no HMAC key named")
+	case e.Attributes == nil:
+		return coffer.Errorf("index entry", coffer.Invalid, "no attributes")
+	}
+	return nil
 }
 
 // appendTags adds the entry's tags.
