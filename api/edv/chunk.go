@@ -60,10 +60,13 @@ func decodeChunk(b []byte, raw bool) (*Chunk, error) {
 	if raw && w.JWE.Ciphertext != "" {
 		return nil, coffer.Errorf(op, coffer.Invalid, "ciphertext stands in the head")
 	}
-	if w.Index > maxChunkIndex || w.Offset > 1<<53 || w.Sequence > coffer.MaxSequence {
+	if w.Index == nil || w.Offset == nil || w.Sequence == nil {
+		return nil, coffer.Errorf(op, coffer.Invalid, "no index, offset or sequence")
+	}
+	if *w.Index > maxChunkIndex || *w.Offset > 1<<53 || *w.Sequence > coffer.MaxSequence {
 		return nil, coffer.Errorf(op, coffer.Invalid, "number out of range")
 	}
-	return &w.Chunk, nil
+	return &Chunk{Index: *w.Index, Offset: *w.Offset, Sequence: *w.Sequence}, nil
 }
 
 // ciphertextMember is how a chunk's ciphertext begins, in the compact JSON that clients send.
