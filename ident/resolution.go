@@ -28,7 +28,7 @@ type resolution struct {
 // a resolution result of type application/did-resolution. In case of an error didDocument is null, and the error is
 // one of these:
 //
-//	400 invalidDid, invalidDidDocument   403 notAllowed   404 notFound
+//	400 invalidDid   403 notAllowed   404 notFound
 //	501 methodNotSupported               503 unavailable   500 internalError
 func Resolution(ctx context.Context, resolver coffer.Resolver, id string) (status int, body []byte) {
 	var r resolution

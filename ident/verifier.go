@@ -35,9 +35,12 @@ func (r *Resolver) Key(ctx context.Context, keyID string, p coffer.Purpose) (cof
 		return nil, coffer.Errorf("key", coffer.Invalid, "unknown purpose")
 	}
 	if strings.TrimPrefix(id, "did:key:") == fragment {
-		// A key that names itself. Only Ed25519 keys are kept, and these are good for all purposes.
+		// A key that names itself. If it is an Ed25519 key it is good for all purposes; only such keys are kept.
 		if v, ok := r.verifiers.Get(fragment); ok {
 			return v, nil
+		}
+		if k, err := parseMultikey(fragment); err == nil && k.kind == Ed25519 {
+			return r.verifier(k)
 		}
 	}
 	identity, err := r.Resolve(ctx, id)
