@@ -153,57 +153,59 @@ func FuzzCapability(f *testing.F) {
 }
 
 // The canonical form does not depend on how blank nodes are numbered or quads are ordered, and tells apart what differs.
-// The bytes are quads of few nodes and terms, four bytes each: subject, predicate, object, graph.
+// The bytes are quads of few nodes and terms, three bytes each: subject, predicate, object.
+//
+// All are in one graph: RDFC-1.0 itself fails this for a blank node that occurs in several graphs named by blank nodes,
+// which none in a capability does; TestCanonicalShuffled has those.
 func FuzzCanonical(f *testing.F) {
-	f.Add([]byte("\x01\x00\x02\x00\x02\x00\x01\x00"), uint64(1))
-	f.Add([]byte("\x01\x00\x02\x00\x02\x00\x03\x00\x03\x00\x01\x00\x04\x00\x05\x00\x05\x00\x06\x00\x06\x00\x04\x00"), uint64(2))
-	f.Add([]byte("\x01\x00\x02\x04\x02\x01\x09\x04\x01\x00\x03\x05\x03\x01\x09\x05"), uint64(3))
-	f.Add([]byte("\x09\x00\x0a\x00"), uint64(4))
+	f.Add([]byte("\x01\x00\x02\x02\x00\x01"), uint64(1))
+	f.Add([]byte("\x01\x00\x02\x02\x00\x03\x03\x00\x01\x04\x00\x05\x05\x00\x06\x06\x00\x04"), uint64(2))
+	f.Add([]byte("\x01\x00\x02\x02\x01\x09\x01\x00\x03\x03\x01\x09"), uint64(3))
+	f.Add([]byte("\x09\x00\x0a"), uint64(4))
 	f.Fuzz(func(t *testing.T, b []byte, seed uint64) {
 		const nodes = 6
-		build := func(number func(int) int, order []int) *dataset {
-			s := &dataset{nodes: nodes}
-			component := func(c byte) term {
-				if c = c % 12; 1 <= c && c <= nodes {
-					return blank(number(int(c)))
-				}
-				return iri("urn:x:" + string('a'+rune(c)))
+		s := &dataset{nodes: nodes}
+		component := func(c byte) term {
+			if c = c % 12; 1 <= c && c <= nodes {
+				return blank(int(c))
 			}
-			for _, i := range order {
-				q := b[4*i:]
-				graph := 0
-				if g := q[3] % 12; 1 <= g && g <= nodes {
-					graph = number(int(g))
-				}
-				s.add(component(q[0]), "<urn:p:"+string('a'+rune(q[1]%3))+">", component(q[2]), graph)
-			}
-			return s
+			return iri("urn:x:" + string('a'+rune(c)))
 		}
-		var order []int
-		seen := map[string]bool{}
-		for i := range min(len(b)/4, 24) { // a dataset is a set
-			q := build(func(n int) int { return n }, []int{i}).serialize(func(b []byte, n int) []byte { return append(b, byte('0'+n)) })
-			if !seen[string(q)] {
-				order = append(order, i)
-				seen[string(q)] = true
+		for i := 0; i+3 <= min(len(b), 72); i += 3 {
+			q := quad{component(b[i]), "<urn:p:" + string('a'+rune(b[i+1]%3)) + ">", component(b[i+2]), 0}
+			if !slices.Contains(s.quads, q) { // a dataset is a set
+				s.quads = append(s.quads, q)
 			}
 		}
-		first, err := build(func(n int) int { return n }, order).canonical()
+		first, err := s.canonical()
 		if err != nil {
 			return // too much alike: bounded
 		}
-		r := rand.New(rand.NewPCG(seed, 0))
-		numbers := r.Perm(nodes)
-		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		second, err := build(func(n int) int { return numbers[n-1] + 1 }, order).canonical()
+		second, err := shuffled(s, seed).canonical()
 		if err != nil {
 			return
 		}
 		if !bytes.Equal(first, second) {
 			t.Fatalf("got\n%s\nand\n%s", first, second)
 		}
-		if n := bytes.Count(first, []byte("\n")); n != len(order) {
-			t.Fatalf("%d lines of %d quads", n, len(order))
+		if n := bytes.Count(first, []byte("\n")); n != len(s.quads) {
+			t.Fatalf("%d lines of %d quads", n, len(s.quads))
 		}
 	})
+}
+
+// shuffled returns the same dataset with other numbers for blank nodes and another order of quads.
+func shuffled(s *dataset, seed uint64) *dataset {
+	r := rand.New(rand.NewPCG(seed, 0))
+	numbers := append([]int{0}, r.Perm(s.nodes)...)
+	for i := range numbers[1:] {
+		numbers[i+1]++
+	}
+	other := &dataset{quads: slices.Clone(s.quads), nodes: s.nodes}
+	for i := range other.quads {
+		q := &other.quads[i]
+		q.subject.node, q.object.node, q.graph = numbers[q.subject.node], numbers[q.object.node], numbers[q.graph]
+	}
+	r.Shuffle(len(other.quads), func(i, j int) { other.quads[i], other.quads[j] = other.quads[j], other.quads[i] })
+	return other
 }

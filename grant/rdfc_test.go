@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"bytes"
 	"encoding/hex"
 	"testing"
 )
@@ -20,6 +21,30 @@ func TestCanonicalNine(t *testing.T) {
 		"9c45c63123d9c4f6b379a3e902afaa3e7a54a1ba56b28d7deed8b1bec87a94ef"
 	if got := hex.EncodeToString(b); got != want {
 		t.Errorf("signed bytes %s", got)
+	}
+}
+
+// What the proof of a long chain signs does not depend on the order in which it is written down.
+func TestCanonicalShuffled(t *testing.T) {
+	for name, suite := range suites() {
+		for _, n := range []int{1, 4, 9} {
+			d, err := parseCapability([]byte(longChain(t, n, suite)), MaxChain-1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := new(dataset)
+			s.proof(d, 0, s.node(), false)
+			want, err := s.canonical()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for seed := range uint64(20) {
+				got, err := shuffled(s, seed).canonical()
+				if err != nil || !bytes.Equal(got, want) {
+					t.Fatalf("%d of %s, seed %d: another form, or %v", n, name, seed, err)
+				}
+			}
+		}
 	}
 }
 

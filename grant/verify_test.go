@@ -112,7 +112,9 @@ func TestVerifyRequest(t *testing.T) {
 	}{
 		{"good", func(*draft) {}, ok, ""},
 		{"good with a body", func(d *draft) { d.body() }, ok, ""},
-		{"bare times", func(d *draft) { d.form = strings.NewReplacer(`"%[4]s"`, "%[4]s", `"%[5]s"`, "%[5]s").Replace(formQuoted) }, ok, ""},
+		{"bare times", func(d *draft) {
+			d.form = strings.NewReplacer(`"%[4]s"`, "%[4]s", `"%[5]s"`, "%[5]s").Replace(formQuoted)
+		}, ok, ""},
 		{"known algorithm", func(d *draft) { d.form += `,algorithm="hs2019"` }, ok, ""},
 		{"another order", func(d *draft) { d.headers = "host capability-invocation (request-target) (expires) (created) (key-id)" }, ok, ""},
 		{"more signed, repeated header", func(d *draft) {
