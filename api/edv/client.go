@@ -212,6 +212,9 @@ func (c *Client) send(ctx context.Context, r *request) (*answered, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if r.method == http.MethodHead {
+		return &answered{resp.StatusCode, resp.Header, nil}, nil
+	}
 	limit := r.limit
 	if limit == 0 {
 		limit = maxAnswer

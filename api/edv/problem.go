@@ -182,8 +182,13 @@ func errorFrom(op string, status int, body []byte) error {
 	if i := slices.Index(kindTexts[:], text); i >= 0 {
 		kind = coffer.Kind(i)
 	}
-	return coffer.Errorf(op, kind, "the server answered with status "+strconv.Itoa(status))
+	return coffer.E(op, kind, statusError(status))
 }
+
+// A statusError is the status of an answer that is a problem.
+type statusError int
+
+func (s statusError) Error() string { return "the server answered with status " + strconv.Itoa(int(s)) }
 
 // kindOfStatus is for servers that name no kind.
 func kindOfStatus(status int) coffer.Kind {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,20 +75,44 @@ func (v *RemoteVault) chunk(id coffer.ObjectID, index uint64) string {
 	return v.document(id) + "/chunks/" + strconv.FormatUint(index, 10)
 }
 
-// by completes a request with an authority that is good for one of the URLs, the first one if possible. Denied if
-// there is none.
-func (v *RemoteVault) by(r *request, urls ...string) error {
-	now := v.c.o.Now()
+// by completes a request with an authority that is good for one of the URLs, the first one if possible. Without one it
+// fails as the server would: Denied while any authority is good for something, else NotExist.
+func (v *RemoteVault) by(ctx context.Context, r *request, urls ...string) error {
 	for _, url := range urls {
 		for _, a := range v.authorities {
-			if below(a.invoker.Target(), url) && (a.actions == nil || slices.Contains(a.actions, r.action)) &&
-				(a.expires.IsZero() || now.Before(a.expires)) {
+			if below(a.invoker.Target(), url) && a.good(r.action, v.c.o.Now()) {
 				r.url, r.invoker = url, a.invoker
 				return nil
 			}
 		}
 	}
-	return coffer.Errorf(r.op, coffer.Denied, "no capability covers this")
+	for _, a := range v.authorities {
+		if a.good(grant.Read, v.c.o.Now()) && v.revoked(ctx, a) {
+			continue
+		}
+		if a.good("", v.c.o.Now()) {
+			return coffer.Errorf(r.op, coffer.Denied, "no capability covers this")
+		}
+	}
+	return coffer.Errorf(r.op, coffer.NotExist, "no capability is good for anything")
+}
+
+// good reports whether the authority allows the action, if one is given, and has not expired.
+func (a *authority) good(action grant.Action, now time.Time) bool {
+	return (action == "" || a.actions == nil || slices.Contains(a.actions, action)) &&
+		(a.expires.IsZero() || now.Before(a.expires))
+}
+
+// revoked asks the server whether an authority for reading opens nothing any more.
+func (v *RemoteVault) revoked(ctx context.Context, a authority) bool {
+	url := a.invoker.Target()
+	if url == v.url+"/documents" {
+		url += "?limit=1"
+	}
+	r := &request{op: "probe", method: "HEAD", url: url, action: grant.Read, invoker: a.invoker, repeat: true}
+	_, err := v.c.send(ctx, r)
+	var status statusError
+	return errors.As(err, &status) && status == http.StatusForbidden
 }
 
 // below reports whether authority over base is authority over url.
@@ -104,7 +129,7 @@ func below(base, url string) bool {
 
 // do sends a request by an authority for its URL.
 func (v *RemoteVault) do(ctx context.Context, r *request) (*answered, error) {
-	if err := v.by(r, r.url); err != nil {
+	if err := v.by(ctx, r, r.url); err != nil {
 		return nil, err
 	}
 	return v.c.send(ctx, r)
@@ -199,13 +224,13 @@ func (v *RemoteVault) applyOne(ctx context.Context, w coffer.Write) (ch coffer.C
 	switch {
 	case d == nil:
 		r.method = "DELETE"
-		err = v.by(r, one)
+		err = v.by(ctx, r, one)
 	case len(d.Parents) > 0:
 		r.body, r.ifMatch = d.Body, formatMatch(d.Parents)
-		err = v.by(r, one)
+		err = v.by(ctx, r, one)
 	default:
 		r.body = d.Body
-		if err = v.by(r, v.url+"/documents", one); r.url == one {
+		if err = v.by(ctx, r, v.url+"/documents", one); r.url == one {
 			r.ifNoneMatch = "*"
 		}
 	}
@@ -343,7 +368,7 @@ func (v *RemoteVault) Count(ctx context.Context, q coffer.Query) (int, error) {
 			return 0, err
 		}
 	}
-	if err := v.by(r, urls...); err != nil {
+	if err := v.by(ctx, r, urls...); err != nil {
 		return 0, err
 	}
 	a, err := v.c.send(ctx, r)
@@ -398,7 +423,7 @@ func (v *RemoteVault) page(ctx context.Context, q coffer.Query, after coffer.Obj
 		}
 		urls = []string{url}
 	}
-	if err := v.by(r, urls...); err != nil {
+	if err := v.by(ctx, r, urls...); err != nil {
 		return nil, false, err
 	}
 	a, err := v.c.send(ctx, r)
@@ -528,7 +553,7 @@ func (v *RemoteVault) Chunk(ctx context.Context, id coffer.ObjectID, index uint6
 	const op = "chunk"
 	r := &request{op: op, method: "GET", url: v.chunk(id, index), action: grant.Read, repeat: true,
 		accept: RawChunkType + ", application/json"}
-	if err := v.by(r, r.url); err != nil {
+	if err := v.by(ctx, r, r.url); err != nil {
 		return coffer.ChunkRef{}, nil, err
 	}
 	resp, err := v.c.exchange(ctx, r)
@@ -571,7 +596,7 @@ func (d *download) Close() error { return d.body.Close() }
 func (v *RemoteVault) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.ChunkRef, r io.Reader) error {
 	const op = "put chunk"
 	rq := &request{op: op, method: "POST", url: v.chunk(id, ref.Index), action: grant.Write, repeat: true}
-	if err := v.by(rq, rq.url); err != nil {
+	if err := v.by(ctx, rq, rq.url); err != nil {
 		return err
 	}
 	r, err := peekHead(ref, r)
@@ -636,7 +661,7 @@ func (v *RemoteVault) Revoke(ctx context.Context, capability []byte) error {
 	}
 	url := v.url + "/zcaps/revocations/" + encodeComponent(parsed.ID())
 	r := &request{op: "revoke", method: "POST", url: url, action: grant.Write, body: capability}
-	if err := v.by(r, url); err != nil || r.invoker.Target() == v.url {
+	if err := v.by(ctx, r, url); err != nil || r.invoker.Target() == v.url {
 		if r.invoker, err = grant.NewInvoker(v.c.o.Keyring, url); err != nil {
 			return err
 		}
