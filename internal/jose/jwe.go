@@ -114,13 +114,16 @@ func Parse(b []byte) (*JWE, error) {
 		Protected  string         `json:"protected"`
 		Recipients jsontext.Value `json:"recipients"`
 		IV         string         `json:"iv"`
-		Ciphertext string         `json:"ciphertext"`
+		Ciphertext *string        `json:"ciphertext"`
 		Tag        string         `json:"tag"`
 	}
 	if err := Decode(b, &w); err != nil {
 		return nil, err
 	}
 	j := &JWE{Protected: w.Protected, Recipients: w.Recipients}
+	if j.Recipients.Kind() != '[' || w.Ciphertext == nil {
+		return nil, errors.New("JWE lacks a member")
+	}
 	if len(w.Protected) > maxProtected {
 		return nil, errors.New("protected header is too long")
 	}
@@ -143,7 +146,7 @@ func Parse(b []byte) (*JWE, error) {
 	var okIV, okTag bool
 	j.IV, okIV = decode64(w.IV)
 	j.Tag, okTag = decode64(w.Tag)
-	j.Ciphertext, ok = decode64(w.Ciphertext)
+	j.Ciphertext, ok = decode64(*w.Ciphertext)
 	if !ok || !okIV || !okTag || len(j.IV) != j.Enc.ivSize() || len(j.Tag) != TagSize {
 		return nil, errors.New("JWE has a member that is not base64url or of wrong length")
 	}

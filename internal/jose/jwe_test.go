@@ -23,23 +23,20 @@ import (
 // vector is a JWE that a published client made.
 type vector struct {
 	KeyAgreementKey struct {
-		ID                  string
-		SecretKeyMultibase  string // P-256
-		PrivateKey          string // X25519, hex
-		PublicKeyMultibase  string
-		PrivateKeyMultibase string
+		ID                 string
+		SecretKeyMultibase string // P-256
+		PrivateKey         string // X25519, hex
 	}
-	PlaintextUtf8              string
-	JWE                        json.RawMessage
-	SharedSecret, KDFInput     string
-	KEK, CEK                   string
-	wantCurve                  Curve
-	secret                     *ecdh.PrivateKey
-	wantEncryption             Encryption
-	unauthenticatedHeaderParts []string
+	PlaintextUtf8                    string
+	JWE                              json.RawMessage
+	SharedSecret, KDFInput, KEK, CEK string // hex
+
+	curve  Curve
+	enc    Encryption
+	secret *ecdh.PrivateKey
 }
 
-func (v *vector) reader() Reader { return readerOf(v.KeyAgreementKey.ID, v.wantCurve, v.secret) }
+func (v *vector) reader() Reader { return readerOf(v.KeyAgreementKey.ID, v.curve, v.secret) }
 
 func readerOf(id string, c Curve, secret *ecdh.PrivateKey) Reader {
 	return Reader{KeyID: id, Curve: c, Agree: func(ephemeral []byte) ([]byte, error) {
@@ -62,8 +59,8 @@ func vectors(t testing.TB) map[string]*vector {
 		t.Fatal(err)
 	}
 	x, p := all.JWEXC20P, all.JWEA256GCM
-	x.wantCurve, x.wantEncryption = X25519, XC20P
-	p.wantCurve, p.wantEncryption = P256, A256GCM
+	x.curve, x.enc = X25519, XC20P
+	p.curve, p.enc = P256, A256GCM
 	if x.secret, err = ecdh.X25519().NewPrivateKey(unhex(t, x.KeyAgreementKey.PrivateKey)); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +94,7 @@ func TestKnownAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if j.Enc != v.wantEncryption {
+			if j.Enc != v.enc {
 				t.Errorf("encryption is %s", j.Enc)
 			}
 			if ids, err := j.KeyIDs(); err != nil || !slices.Equal(ids, []string{v.KeyAgreementKey.ID}) {
@@ -173,7 +170,7 @@ func TestChangedAnswers(t *testing.T) {
 				{recipient, "encrypted_key", true}, {header, "apu", true}, {header, "apv", true},
 				{epk, "x", true}, {header, "kid", false}, {header, "alg", false}, {epk, "kty", false}, {epk, "crv", false},
 			}
-			if v.wantCurve == P256 {
+			if v.curve == P256 {
 				places = append(places, places[7])
 				places[len(places)-1].name = "y"
 			}
@@ -468,6 +465,9 @@ func TestParseRefuses(t *testing.T) {
 		"enc twice":            protected(`{"enc":"XC20P","enc":"XC20P"}`),
 		"the iv of another":    protected(`{"enc":"A256GCM"}`),
 		"no recipients":        strings.Replace(good, `"recipients":[`, `"recipients":[],"x":[`, 1),
+		"recipients are none":  strings.Replace(good, `"recipients":`, `"recipients":null,"x":`, 1),
+		"no recipients at all": `{"protected":"` + header + `","iv":"` + strings.Repeat("0", 32) + `","ciphertext":"","tag":"` + strings.Repeat("0", 21) + `A"}`,
+		"no ciphertext":        `{"protected":"` + header + `","recipients":[],"iv":"` + strings.Repeat("0", 32) + `","tag":"` + strings.Repeat("0", 21) + `A"}`,
 		"recipient is unknown": strings.Replace(good, `"encrypted_key"`, `"encryptedKey"`, 1),
 	} {
 		if _, err := open([]byte(s), reader); err == nil || err == ErrDecrypt {
@@ -494,7 +494,7 @@ func FuzzParse(f *testing.F) {
 	readers := map[Curve]Reader{}
 	for _, v := range vectors(f) {
 		f.Add([]byte(v.JWE))
-		readers[v.wantCurve] = v.reader()
+		readers[v.curve] = v.reader()
 	}
 	a, _ := newRecipient(f, "a", X25519)
 	jwe, _ := encrypt(f, A256GCM, []byte("content"), []Member{{"place", "x"}}, a)
