@@ -1,9 +1,11 @@
 // People of the stories: keys from seeds, and the clients they use.
-import {createHash, createHmac, timingSafeEqual} from 'node:crypto';
+import {createHash, createHmac, randomUUID, timingSafeEqual} from 'node:crypto';
 import {Ed25519Signature2020} from '@digitalbazaar/ed25519-signature-2020';
 import {Ed25519VerificationKey2020} from '@digitalbazaar/ed25519-verification-key-2020';
 import {EdvClient} from '@digitalbazaar/edv-client';
 import {X25519KeyAgreementKey2020} from '@digitalbazaar/x25519-key-agreement-key-2020';
+import jsigs from 'jsonld-signatures';
+import {CapabilityDelegation} from '@digitalbazaar/zcap';
 import {ZcapClient} from '@digitalbazaar/ezcap';
 
 /** The id of the root capability for a URL. */
@@ -42,6 +44,24 @@ function blinder(key, id) {
     verify: async ({data, signature}) => timingSafeEqual(mac(data), signature)
   };
 }
+
+/**
+ * A capability that the published client would refuse to make, well signed all the same: for what only a server can
+ * refuse.
+ */
+export const forge = (from, to, {parent, target, actions, expires = parent.expires}) => jsigs.sign({
+  '@context': parent['@context'].slice(0, 1),
+  id: `urn:uuid:${randomUUID()}`,
+  controller: to.did,
+  parentCapability: parent.id,
+  invocationTarget: target,
+  expires,
+  ...(actions && {allowedAction: actions})
+}, {
+  documentLoader: from.zcap.documentLoader,
+  suite: new Ed25519Signature2020({signer: from.signer}),
+  purpose: new CapabilityDelegation({parentCapability: parent, _skipLocalValidationForTesting: true})
+});
 
 /** Resolves the agreement keys of the given people and of nobody else. */
 export const resolver = (...people) => async ({id}) => {

@@ -184,7 +184,8 @@ await step('a body is what its digest says', async () => {
   const json = {id, sequence: 3, indexed, jwe};
   const headers = await signed({...get, method: 'post', json});
   const post = (headers, body) => statusOf(headers, {method: 'post', body});
-  assert.equal(await post(headers, JSON.stringify({...json, sequence: 4})), 403, 'another body');
+  const other = await post(headers, JSON.stringify({...json, sequence: 4}));
+  assert([400, 403].includes(other), `another body: ${other}`);
   assert.equal(await post(without(headers, 'digest'), JSON.stringify(json)), 403, 'no digest');
   assert.equal(await post(await signed({...get, method: 'post'}), JSON.stringify(json)), 403, 'digest not signed');
   assert.equal(await post(headers, JSON.stringify(json)), 204, 'the body that was signed');
@@ -192,9 +193,9 @@ await step('a body is what its digest says', async () => {
 
 await step('another host\'s name is refused', async () => {
   const there = new URL(url);
-  there.host = 'vault.example';
+  there.hostname = 'vault.example';
   const headers = await signed({...get, url: there.href});
-  assert.equal(headers.host, 'vault.example');
+  assert.equal(headers.host, there.host);
   assert.equal(await statusOf(headers), 403);
 });
 

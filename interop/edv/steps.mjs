@@ -42,6 +42,13 @@ export async function fails(name, request) {
 /** The server's base URL, from the command line. */
 export const base = process.argv[2];
 
+// The client's errors carry whole requests along: of those only what the server said is of use.
+process.on('uncaughtException', error => {
+  for(let e = error; e; e = e.cause) {
+    console.error(e.stack, e.status ?? '', JSON.stringify(e.data) ?? '');
+  }
+  process.exit(1);
+});
 process.on('exit', code => {
   console.log(code === 0 ? 'done' : `FAILED after or in: ${last}`);
 });

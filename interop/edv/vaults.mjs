@@ -7,6 +7,7 @@ import {EdvClient} from '@digitalbazaar/edv-client';
 
 const alice = await person('alice of vaults');
 const bob = await person('bob of vaults');
+const carol = await person('carol of vaults');
 const url = `${base}/edvs`;
 
 const {config, id, edv} = await step('a vault is made, with an id of the server\'s choice', async () => {
@@ -120,8 +121,21 @@ await step('a stranger changes nothing', async () => {
   assert.equal((await edv.getConfig()).sequence, 1);
 });
 
+await step('it cannot be handed to one who has a vault of that reference id', async () => {
+  await fails('InvalidStateError', edv.updateConfig({config: {...config, sequence: 2, controller: bob.did}}));
+  assert.equal((await edv.getConfig()).sequence, 1);
+});
+
 await step('the owner hands the vault over, and is a stranger from then on', async () => {
-  await edv.updateConfig({config: {...config, sequence: 2, controller: bob.did}});
-  assert.equal((await client(bob, id).getConfig()).controller, bob.did);
+  await edv.updateConfig({config: {...config, sequence: 2, controller: carol.did}});
+  assert.equal((await client(carol, id).getConfig()).controller, carol.did);
   await refused(403, edv.getConfig());
+  const found = await EdvClient.findConfigs({
+    url, controller: carol.did, referenceId: 'main & only', invocationSigner: carol.signer
+  });
+  assert.deepEqual(found.map(c => c.id), [id]);
+});
+
+await step('and may use its reference id again', async () => {
+  assert.notEqual((await vault(base, alice, {referenceId: 'main & only'})).id, id);
 });
