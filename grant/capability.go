@@ -169,14 +169,19 @@ func parseCapability(b []byte, most int) (*delegation, error) {
 	case p.Type == string(Ed25519Signature2020) && p.Cryptosuite == "":
 		d.suite = Ed25519Signature2020
 		context[1] = contextEd25519
-	case p.Type == dataIntegrityProof && (p.Cryptosuite == string(EddsaRDFC2022) || p.Cryptosuite == string(EddsaJCS2022)):
-		d.suite = Suite(p.Cryptosuite)
+	case p.Type == dataIntegrityProof && p.Cryptosuite == string(EddsaRDFC2022):
+		d.suite = EddsaRDFC2022
+	case p.Type == dataIntegrityProof && p.Cryptosuite == string(EddsaJCS2022):
+		d.suite = EddsaJCS2022
 	default:
 		return bad("unknown type of proof")
 	}
 	// Only with eddsa-jcs-2022 does the proof repeat the context.
-	inProof := d.suite == EddsaJCS2022
-	if !slices.Equal(d.Context, context) || inProof && !slices.Equal(p.Context, context) || !inProof && p.Context != nil {
+	var repeated []string
+	if d.suite == EddsaJCS2022 {
+		repeated = context
+	}
+	if !slices.Equal(d.Context, context) || !slices.Equal(p.Context, repeated) || repeated == nil && p.Context != nil {
 		return bad("unknown context")
 	}
 	for _, uri := range [...]string{d.ID, d.ParentCapability, d.InvocationTarget, p.VerificationMethod} {
@@ -190,7 +195,8 @@ func parseCapability(b []byte, most int) (*delegation, error) {
 	if n := len(d.Controller.list); n == 0 || n > maxList || !all(d.Controller.list, absoluteURI) {
 		return bad("malformed controller")
 	}
-	if n := len(d.AllowedAction.list); n > maxList || n == 0 && d.AllowedAction.array || !all(d.AllowedAction.list, literal) {
+	actions := d.AllowedAction
+	if n := len(actions.list); n > maxList || n == 0 && actions.array || !all(actions.list, literal) {
 		return bad("malformed allowedAction")
 	}
 	if d.ReferenceID != nil && !literal(*d.ReferenceID) {
@@ -236,7 +242,8 @@ func (d *delegation) parseChain(most int) error {
 				return bad("the chains of a capability and its parent differ")
 			}
 			d.parent, d.chain[i] = parent, parent.ID
-		} else if len(entry) == 0 || entry[0] != '"' || jose.Decode(entry, &d.chain[i]) != nil || !absoluteURI(d.chain[i]) {
+		} else if len(entry) == 0 || entry[0] != '"' || jose.Decode(entry, &d.chain[i]) != nil ||
+			!absoluteURI(d.chain[i]) {
 			return bad("malformed chain")
 		}
 		if d.chain[i] == d.ID || slices.Contains(d.chain[:i], d.chain[i]) {

@@ -38,7 +38,7 @@ func Delegate(ctx context.Context, kr coffer.Keyring, parent string, o DelegateO
 			return nil, err
 		}
 	} else if !absoluteURI(parent) {
-		return nil, coffer.Errorf(op, coffer.Invalid, "the parent is neither a capability nor the URL of a root's target")
+		return nil, coffer.Errorf(op, coffer.Invalid, "the parent is neither a capability nor a root's target")
 	}
 	w, err := unsigned(kr.Key(coffer.SigningKey).ID, parent, from, o)
 	if err != nil {

@@ -64,7 +64,11 @@ func NewSession(client []byte, keyID, origin string, now time.Time, life time.Du
 	}
 	var id [16]byte
 	rand.Read(id[:])
-	s := &Session{ID: base64.RawURLEncoding.EncodeToString(id[:]), KeyID: keyID, Expires: now.Add(life).Truncate(time.Second)}
+	s := &Session{
+		ID:      base64.RawURLEncoding.EncodeToString(id[:]),
+		KeyID:   keyID,
+		Expires: now.Add(life).Truncate(time.Second),
+	}
 	public := private.PublicKey().Bytes()
 	if err := s.agree(private, client, client, public, origin); err != nil {
 		return nil, nil, err

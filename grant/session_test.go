@@ -154,7 +154,7 @@ func TestSessionBinds(t *testing.T) {
 		t.Errorf("no key id: %v", err)
 	}
 	printed := fmt.Sprintf("%v %+v %#v %s %v", server, server, server, server, *server)
-	if bytes.Contains([]byte(printed), server.key[:]) || strings.Contains(printed, fmt.Sprint(server.key[0])+" ") || strings.Contains(printed, "key") {
+	if bytes.Contains([]byte(printed), server.key[:]) || strings.ContainsAny(printed, "0123456789[{") {
 		t.Errorf("printed: %s", printed)
 	}
 }
@@ -196,12 +196,16 @@ func TestInvoker(t *testing.T) {
 		}
 	}
 	h, err := i.Sign(t.Context(), Request{
-		Method: "POST", URL: benchVault + "/query", Action: Read, Now: when, BodySum: &sum, ContentType: "application/json", Life: time.Minute,
+		Method: "POST", URL: benchVault + "/query", Action: Read, Now: when, Life: time.Minute,
+		BodySum: &sum, ContentType: "application/json",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &Invocation{Method: "POST", URI: strings.TrimPrefix(benchVault, "https://vault.example") + "/query", Host: "vault.example", HasBody: true, Header: h}
+	in := &Invocation{
+		Method: "POST", URI: strings.TrimPrefix(benchVault, "https://vault.example") + "/query", Host: "vault.example",
+		HasBody: true, Header: h,
+	}
 	f := facts(benchVault, alice.did)
 	if v, err := Verify(t.Context(), in, f); err != nil || !v.HasDigest || v.Digest != sum {
 		t.Errorf("%+v, %v", v, err)

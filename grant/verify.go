@@ -250,7 +250,8 @@ func checkAddress(in *Invocation, origin string) error {
 		return coffer.Errorf(op, coffer.NotExist, "the request is for another host")
 	}
 	path, _, _ := strings.Cut(in.URI, "?")
-	if len(in.URI) > maxURI || !strings.HasPrefix(path, "/") || strings.ContainsFunc(in.URI, unprintable) || crooked(path) {
+	if len(in.URI) > maxURI || !strings.HasPrefix(path, "/") || crooked(path) ||
+		strings.ContainsFunc(in.URI, unprintable) {
 		return coffer.Errorf(op, coffer.NotExist, "the path is not in its plain form")
 	}
 	return nil
