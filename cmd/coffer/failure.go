@@ -139,6 +139,8 @@ func (p *program) fail(err error) int {
 	var f *failure
 	if errors.As(err, &f) && f.next != "" {
 		message += "; " + f.next
+	} else if code == exitUnavailable && p.node != "" {
+		message += "; is the node at " + p.node + " running and to be reached?"
 	}
 	if p.JSON {
 		type detail struct {

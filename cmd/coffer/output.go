@@ -55,6 +55,14 @@ func printable(s string) string {
 	return b.String()
 }
 
+// filesText returns a count of files as a person reads it.
+func filesText(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return strconv.Itoa(n) + " files"
+}
+
 // bytesText returns a count of bytes as a person reads it.
 func bytesText(n int64) string {
 	if n < 1000 {

@@ -15,7 +15,7 @@ import (
 )
 
 // maxPassphrase bounds what is read as a passphrase.
-const maxPassphrase = 4096
+const maxPassphrase = 1024
 
 // givenPassphrase returns the passphrase from the file of --passphrase-file or from COFFER_PASSPHRASE; nil if there is
 // neither.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/internal/jose"
@@ -69,22 +68,16 @@ func (p *program) saveProfile(c *profile) error {
 		return err
 	}
 	c.Version = profileVersion
-	return explain(writeSmall(l.config, c), "", "cannot write the profile")
+	return explain(writeJSONFile(l.config, c), "", "cannot write the profile")
 }
 
-// writeSmall writes v as JSON into a file of the owner's alone, and makes its folder.
-func writeSmall(name string, v any) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
+// writeJSONFile writes v as JSON into a file of the owner's alone, and makes its folder.
+func writeJSONFile(name string, v any) error {
 	b, err := jose.Encode(v)
 	if err != nil {
 		return err
 	}
-	return replaceFile(name, 0o600, func(w io.Writer) error {
-		_, err := w.Write(append(b, '\n'))
-		return err
-	})
+	return writeFile(name, append(b, '\n'))
 }
 
 // readSmall reads a file of at most limit bytes.

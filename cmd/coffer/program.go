@@ -18,6 +18,7 @@ type program struct {
 	now            func() time.Time
 
 	global
+	node string // the one that is asked, once that is known
 }
 
 // global are the flags that every subcommand has. Each may be given as an environment variable, too.

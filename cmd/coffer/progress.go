@@ -79,3 +79,6 @@ func (c countedWriter) Write(b []byte) (int, error) {
 	c.g.add(int64(n))
 	return n, err
 }
+
+// total says how many bytes there will be.
+func (g *progress) total(n int64) { g.bar.ChangeMax64(n) }

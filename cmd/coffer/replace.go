@@ -1,45 +1,64 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 )
 
-// replaceFile writes a file so that there is, at any moment, the old one or the whole new one under its name, after a
-// loss of power, too. A write that fails leaves nothing behind.
-func replaceFile(name string, mode fs.FileMode, write func(io.Writer) error) (err error) {
-	dir := filepath.Dir(name)
-	f, err := os.CreateTemp(dir, ".coffer-*")
+// replaceFile writes a file below a folder so that there is, at any moment, the old one or the whole new one under its
+// name, after a loss of power, too. A write that fails leaves nothing behind. The name, with slashes, leads nowhere but
+// below the folder; what it names is replaced even if it is a symbolic link.
+func replaceFile(root *os.Root, name string, mode fs.FileMode, write func(*os.File) error) (err error) {
+	dir := path.Dir(name)
+	temporary := path.Join(dir, ".coffer-"+rand.Text())
+	f, err := root.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
+			err = errors.Join(err, root.Remove(temporary))
 		}
 	}()
-	err = errors.Join(write(f), f.Chmod(mode))
+	err = write(f)
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), name); err != nil {
+	if err = root.Rename(temporary, name); err != nil {
 		return err
 	}
-	return syncFolder(dir)
+	return syncFolder(root, dir)
 }
 
 // syncFolder makes the names in a folder durable, where the system can do that.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
+func syncFolder(root *os.Root, dir string) error {
+	d, err := root.Open(dir)
 	if err != nil {
-		return err
+		return nil // a folder that may be written but not read
 	}
 	_ = d.Sync() // some file systems cannot; the file itself is safe
 	return d.Close()
+}
+
+// writeFile replaces a file of the owner's alone, and makes its folder.
+func writeFile(name string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return replaceFile(root, filepath.Base(name), 0o600, func(f *os.File) error {
+		_, err := f.Write(b)
+		return err
+	})
 }

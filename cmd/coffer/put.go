@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"mime"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent"
+)
+
+type putCommand struct {
+	Source string `arg:"" name:"src" help:"File or folder; - is standard input."`
+	Dest   string `arg:"" name:"dest" help:"Where to keep it. Below DEST if that is a folder or ends in a slash."`
+	Type   string `placeholder:"T" help:"The source is JSON: keep it as an object of this type."`
+	Force  bool   `help:"Store files again whose size and time of change are those of what is stored."`
+}
+
+// A stored is the result for one file or object.
+type stored struct {
+	Path       string          `json:"path"`
+	DocumentID coffer.ObjectID `json:"documentId"`
+	Sequence   uint64          `json:"sequence"`
+	Size       int64           `json:"size"`
+	Unchanged  bool            `json:"unchanged,omitempty"` // it was there already
+}
+
+// Run stores the source.
+func (c *putCommand) Run(ctx context.Context, p *program) error {
+	source, err := c.stat(p)
+	if err != nil {
+		return err
+	}
+	workers := chunksAtOnce
+	if source != nil && source.IsDir() {
+		workers = 1
+	}
+	o, err := p.open(ctx, workers)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	t := &transfer{program: p, owner: o, again: c.Force}
+	switch {
+	case c.Type != "":
+		err = c.object(ctx, t, source)
+	case source == nil:
+		err = c.stream(ctx, t)
+	case source.IsDir():
+		err = c.folder(ctx, t)
+	default:
+		err = c.file(ctx, t, source)
+	}
+	if ctx.Err() != nil {
+		return interruptedTransfer()
+	}
+	return err
+}
+
+// stat describes the source; nil stands for standard input.
+func (c *putCommand) stat(p *program) (fs.FileInfo, error) {
+	if c.Source == "-" {
+		if c.Dest == "-" || strings.HasSuffix(c.Dest, "/") || c.Dest == "" {
+			return nil, failed(coffer.Invalid, "give the name to keep it under", "what comes from standard input has no name of its own")
+		}
+		return nil, nil
+	}
+	info, err := os.Stat(c.Source)
+	switch {
+	case err != nil:
+		return nil, failed(kindOf(err), "", "cannot read %s: %v", c.Source, withoutPath(err))
+	case info.IsDir() && c.Type != "":
+		return nil, failed(coffer.Invalid, "give the objects one by one", "%s is a folder, and --type is for one object", c.Source)
+	case !info.IsDir() && !info.Mode().IsRegular():
+		return nil, failed(coffer.Invalid, "to store what it says, pipe it into: coffer put - DEST", "%s is neither a file nor a folder", c.Source)
+	}
+	return info, nil
+}
+
+// dest returns the path to keep a source of this name under, and what is there.
+func (c *putCommand) dest(ctx context.Context, t *transfer, name string) (string, agent.Info, error) {
+	for dest := c.Dest; ; dest = path.Join(dest, name) {
+		clean, err := agent.CleanPath(dest)
+		if err != nil {
+			return "", agent.Info{}, explain(err, "", "cannot keep anything under %q", dest)
+		}
+		below := clean == "" || dest == c.Dest && strings.HasSuffix(dest, "/")
+		if below && name == "" {
+			return "", agent.Info{}, failed(coffer.Invalid, "give the name to keep it under", "what comes from standard input has no name of its own")
+		}
+		if below && dest == c.Dest {
+			continue
+		}
+		there, err := t.owner.Stat(ctx, clean)
+		switch {
+		case errors.Is(err, coffer.NotExist):
+			return clean, agent.Info{}, nil
+		case err != nil:
+			return "", there, explain(err, "", "cannot look at %s", clean)
+		case !there.IsFolder():
+			return clean, there, nil
+		case name == "" || dest != c.Dest:
+			return "", there, failed(coffer.Conflict, "remove it first, or take another name", "there is a folder at %s", clean)
+		}
+	}
+}
+
+// object stores a typed object.
+func (c *putCommand) object(ctx context.Context, t *transfer, info fs.FileInfo) error {
+	source, name, in := agent.Source{Type: c.Type}, "", t.program.stdin
+	if info != nil {
+		f, err := os.Open(c.Source)
+		if err != nil {
+			return failed(kindOf(err), "", "cannot read %s: %v", c.Source, withoutPath(err))
+		}
+		defer f.Close()
+		source.Modified, name, in = info.ModTime(), filepath.Base(c.Source), f
+	}
+	var err error
+	if source.Value, err = io.ReadAll(io.LimitReader(untilDone(ctx, in), agent.MaxValue+1)); err != nil {
+		return explain(err, "", "cannot read %s", c.Source)
+	}
+	if len(source.Value) > agent.MaxValue {
+		return failed(coffer.Invalid, "store it as a file, without --type", "an object has at most %s", bytesText(agent.MaxValue))
+	}
+	dest, _, err := c.dest(ctx, t, name)
+	if err != nil {
+		return err
+	}
+	there, err := t.owner.Put(ctx, dest, source, agent.PutOptions{})
+	if err != nil {
+		return explain(err, "", "cannot store %s as an object", c.Source)
+	}
+	return t.stored(there, false, "stored %s, %s", there.Path, there.Type)
+}
+
+// stream stores what comes from standard input.
+func (c *putCommand) stream(ctx context.Context, t *transfer) error {
+	dest, _, err := c.dest(ctx, t, "")
+	if err != nil {
+		return err
+	}
+	t.bar = t.program.progress(dest, -1)
+	defer t.bar.done()
+	source := agent.Source{Reader: untilDone(ctx, t.program.stdin), Size: -1, MIME: mediaType(dest)}
+	there, err := t.owner.Put(ctx, dest, source, agent.PutOptions{Progress: t.counter()})
+	t.bar.done()
+	if err != nil {
+		return explain(err, "", "cannot store standard input")
+	}
+	return t.stored(there, false, "stored %s, %s", there.Path, bytesText(there.Size))
+}
+
+// file stores one file.
+func (c *putCommand) file(ctx context.Context, t *transfer, info fs.FileInfo) error {
+	dest, there, err := c.dest(ctx, t, filepath.Base(filepath.Clean(c.Source)))
+	if err != nil {
+		return err
+	}
+	t.bar = t.program.progress(dest, info.Size())
+	defer t.bar.done()
+	f, err := os.Open(c.Source)
+	if err != nil {
+		return failed(kindOf(err), "", "cannot read %s: %v", c.Source, withoutPath(err))
+	}
+	defer f.Close()
+	after, unchanged, err := t.put(ctx, f, dest, there)
+	t.bar.done()
+	switch {
+	case err != nil:
+		return explain(err, "", "cannot store %s", c.Source)
+	case unchanged:
+		return t.stored(after, true, "%s is stored already, unchanged", after.Path)
+	}
+	return t.stored(after, false, "stored %s, %s", after.Path, bytesText(after.Size))
+}
+
+// mediaType returns what a file is by its name, as far as that can be told.
+func mediaType(name string) string {
+	media, _, _ := strings.Cut(mime.TypeByExtension(path.Ext(name)), ";")
+	return media
+}
+
+// untilDone returns what r reads, up to the end of ctx: a read of a terminal or a pipe cannot be called off, but need
+// not be waited for.
+func untilDone(ctx context.Context, r io.Reader) io.Reader {
+	out, in := io.Pipe()
+	go func() { // ends with r, or with the program
+		_, err := io.Copy(in, r)
+		in.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { in.CloseWithError(context.Cause(ctx)) })
+	return out
+}
+
+// put stores an open file unless what is there is the same by type, size, time and mode.
+func (t *transfer) put(ctx context.Context, f *os.File, dest string, there agent.Info) (after agent.Info, unchanged bool, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return there, false, err
+	}
+	if !t.again && there.Type == agent.TypeFile && there.Size == info.Size() && there.Modified.Equal(info.ModTime()) &&
+		there.Mode == info.Mode().Perm() {
+		t.bar.add(info.Size())
+		return there, true, nil
+	}
+	after, err = t.owner.Put(ctx, dest, agent.Source{
+		Reader: f, Size: info.Size(), MIME: mediaType(dest), Modified: info.ModTime(), Mode: info.Mode(),
+	}, agent.PutOptions{Progress: t.counter()})
+	if err != nil {
+		return after, false, err
+	}
+	if now, err := f.Stat(); err != nil || now.Size() != info.Size() || !now.ModTime().Equal(info.ModTime()) {
+		return after, false, failed(coffer.Conflict, "run the same command again", "%s changed while it was being read", dest)
+	}
+	return after, false, nil
+}
+
+// stored writes the result for a single file or object.
+func (t *transfer) stored(i agent.Info, unchanged bool, format string, args ...any) error {
+	v := stored{i.Path, i.ID, i.Sequence, i.Size, unchanged}
+	if t.program.Quiet && !t.program.JSON {
+		return nil
+	}
+	return t.program.result(v, format, args...)
+}

@@ -1,0 +1,383 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the scripts run this test binary as coffer: each command of a script is a process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"coffer": main})
+}
+
+// TestScripts runs the stories in testdata against the provider's real program on real sockets. Besides the commands
+// of testscript they have:
+//
+//	node start                 starts cofferd; its origin is in $NODE, behind a gate that passes everything on
+//	node stop, node kill       ends it with SIGTERM, or with SIGKILL; "node start" starts it again as it was
+//	node check                 runs cofferd check
+//	gate N                     lets N more bytes pass to the node, and then nothing
+//	gate reached               waits until they have passed
+//	gate open                  lets everything pass, and counts from zero
+//	gate below N               fails unless fewer bytes than N passed since it was opened
+//	exits CODE COMMAND…        runs a command that must end with this exit code
+//	take VARIABLE MEMBER       sets a variable to a member of the JSON object that is on stdout
+//	big FILE N SEED            writes a file of N bytes that the seed determines
+//	running                    waits for "coffer up" in the background; its origin is in $ADDRESS
+func TestScripts(t *testing.T) {
+	cofferd := buildNode(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			for name, dir := range map[string]string{
+				"HOME": "home", "XDG_CONFIG_HOME": "config", "XDG_DATA_HOME": "data", "XDG_STATE_HOME": "state",
+			} {
+				e.Setenv(name, filepath.Join(e.WorkDir, ".person", dir))
+			}
+			e.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(e.WorkDir, "no-bus")) // no OS keychain
+			g, err := newGate()
+			if err != nil {
+				return err
+			}
+			n := &nodeProcess{program: cofferd, data: filepath.Join(e.WorkDir, ".node"), gate: g}
+			e.Values[nodeProcess{}] = n
+			e.Setenv("NODE", "http://"+g.listener.Addr().String())
+			e.Defer(func() {
+				n.end(syscall.SIGKILL)
+				g.close()
+			})
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"node": nodeCommand, "gate": gateCommand, "exits": exitsCommand, "take": takeCommand, "big": bigCommand,
+			"running": runningCommand,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// buildNode builds cofferd once and returns the program's file.
+func buildNode(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "cofferd")
+	if out, err := exec.Command("go", "build", "-o", file, "../cofferd").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return file
+}
+
+// A nodeProcess is a node of a script: a process, and the gate before it.
+type nodeProcess struct {
+	program, data string
+	gate          *gate
+	cmd           *exec.Cmd // nil while it does not run
+}
+
+func (n *nodeProcess) start(ts *testscript.TestScript) error {
+	n.cmd = exec.Command(n.program, "--listen", "127.0.0.1:0", "--data", n.data, "--origin", ts.Getenv("NODE"))
+	n.cmd.Env = []string{}
+	n.cmd.Stderr = ts.Stderr()
+	out, err := n.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	// The address is taken before cofferd says its origin, which is the gate's: it must be found out another way.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		return err
+	}
+	n.cmd.Args[2] = address
+	if err := n.cmd.Start(); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "listening on "+ts.Getenv("NODE")+"\n" {
+		return fmt.Errorf("cofferd wrote %q: %v", line, err)
+	}
+	n.gate.lead(address)
+	return nil
+}
+
+func (n *nodeProcess) end(s syscall.Signal) error {
+	if n.cmd == nil {
+		return nil
+	}
+	cmd := n.cmd
+	n.cmd = nil
+	if err := cmd.Process.Signal(s); err != nil {
+		return err
+	}
+	err := cmd.Wait()
+	if s == syscall.SIGKILL {
+		return nil
+	}
+	return err
+}
+
+func nodeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	n := ts.Value(nodeProcess{}).(*nodeProcess)
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: node start|stop|kill|check")
+	}
+	switch args[0] {
+	case "start":
+		ts.Check(n.start(ts))
+	case "stop":
+		ts.Check(n.end(syscall.SIGTERM))
+	case "kill":
+		ts.Check(n.end(syscall.SIGKILL))
+	case "check":
+		ts.Check(ts.Exec(n.program, "check", "--data", n.data))
+	default:
+		ts.Fatalf("usage: node start|stop|kill|check")
+	}
+}
+
+// A gate stands before the node and can hold back what clients send, so that a script can interrupt them where it wants.
+type gate struct {
+	listener net.Listener
+	wg       sync.WaitGroup
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	to      string
+	passed  int64 // bytes from clients since it was opened
+	limit   int64 // how many may pass; -1 is any number
+	closed  bool
+	conns   map[net.Conn]bool
+}
+
+func newGate() (*gate, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	g := &gate{listener: l, limit: -1, conns: make(map[net.Conn]bool)}
+	g.changed = sync.NewCond(&g.mu)
+	g.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			g.wg.Go(func() { g.pass(c) })
+		}
+	})
+	return g, nil
+}
+
+func (g *gate) lead(address string) {
+	g.mu.Lock()
+	g.to = address
+	g.mu.Unlock()
+}
+
+func (g *gate) pass(client net.Conn) {
+	defer client.Close()
+	g.mu.Lock()
+	to := g.to
+	g.mu.Unlock()
+	server, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	if !g.keep(client, server) {
+		return
+	}
+	g.wg.Go(func() {
+		_, _ = io.Copy(client, server)
+		client.Close()
+	})
+	buf := make([]byte, 4096)
+	for {
+		n, err := client.Read(buf)
+		if n == 0 || !g.take(int64(n)) {
+			return
+		}
+		if _, err := server.Write(buf[:n]); err != nil {
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// keep remembers connections that close must end.
+func (g *gate) keep(conns ...net.Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range conns {
+		g.conns[c] = true
+	}
+	return !g.closed
+}
+
+// take waits until n bytes may pass.
+func (g *gate) take(n int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for !g.closed && g.limit >= 0 && g.passed >= g.limit {
+		g.changed.Wait()
+	}
+	g.passed += n
+	g.changed.Broadcast()
+	return !g.closed
+}
+
+func (g *gate) set(limit int64) {
+	g.mu.Lock()
+	g.passed, g.limit = 0, limit
+	g.changed.Broadcast()
+	g.mu.Unlock()
+}
+
+// reached waits until as much has passed as may.
+func (g *gate) reached() error {
+	timeout := time.AfterFunc(30*time.Second, g.changed.Broadcast)
+	defer timeout.Stop()
+	end := time.Now().Add(30 * time.Second)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.passed < g.limit {
+		if time.Now().After(end) {
+			return fmt.Errorf("only %d bytes came", g.passed)
+		}
+		g.changed.Wait()
+	}
+	return nil
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	g.closed = true
+	for c := range g.conns {
+		c.Close()
+	}
+	g.changed.Broadcast()
+	g.mu.Unlock()
+	g.listener.Close()
+	g.wg.Wait()
+}
+
+func gateCommand(ts *testscript.TestScript, neg bool, args []string) {
+	g := ts.Value(nodeProcess{}).(*nodeProcess).gate
+	switch {
+	case neg || len(args) == 0:
+		ts.Fatalf("usage: gate N|reached|open|below N")
+	case args[0] == "reached":
+		ts.Check(g.reached())
+	case args[0] == "open":
+		g.set(-1)
+	case args[0] == "below" && len(args) == 2:
+		limit := number(ts, args[1])
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		ts.Logf("%d bytes passed", g.passed)
+		if g.passed >= limit {
+			ts.Fatalf("%d bytes passed, want fewer than %d", g.passed, limit)
+		}
+	default:
+		g.set(number(ts, args[0]))
+	}
+}
+
+func exitsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, got := int(number(ts, args[0])), 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func takeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: take VARIABLE MEMBER")
+	}
+	var object map[string]any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &object))
+	value, ok := object[args[1]].(string)
+	if !ok || value == "" {
+		ts.Fatalf("stdout has no text as member %s", args[1])
+	}
+	ts.Setenv(args[0], value)
+}
+
+func bigCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: big FILE N SEED")
+	}
+	b := make([]byte, number(ts, args[1]))
+	var seed [32]byte
+	copy(seed[:], args[2])
+	if _, err := rand.NewChaCha8(seed).Read(b); err != nil {
+		ts.Fatalf("%v", err)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+}
+
+func runningCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: running")
+	}
+	config := filepath.Join(ts.Getenv("XDG_CONFIG_HOME"), "coffer")
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		var kept personalNode
+		b, err := os.ReadFile(filepath.Join(config, "node.json"))
+		if err != nil || json.Unmarshal(b, &kept) != nil {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(config, "default", "config.json")); err != nil {
+			continue
+		}
+		if c, err := net.Dial("tcp", kept.Listen); err == nil {
+			c.Close()
+			ts.Setenv("ADDRESS", "http://"+kept.Listen)
+			return
+		}
+	}
+	ts.Fatalf("coffer up does not get ready")
+}
+
+func number(ts *testscript.TestScript, s string) int64 {
+	n, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 10, 64)
+	ts.Check(err)
+	return n
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"sync"
+)
+
+// How much is on its way at once: chunks of a single file, or files with a chunk each. Either fits into memory.
+const (
+	chunksAtOnce = 4
+	filesAtOnce  = 4
+)
+
+// A transfer moves files into or out of the vault, several at once, and counts them.
+type transfer struct {
+	program *program
+	owner   *owner
+	again   bool // what looks unchanged, too
+	bar     *progress
+
+	mu        sync.Mutex
+	files     int
+	bytes     int64
+	unchanged int
+	failed    error // the first failure of a single file; the others went on
+	failures  int
+}
+
+// counter returns a function for one file's progress.
+func (t *transfer) counter() func(done, total int64) {
+	var before int64
+	return func(done, _ int64) {
+		t.bar.add(done - before)
+		before = done
+	}
+}
+
+// complain reports the failure of a single file, while the others go on.
+func (t *transfer) complain(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failures++
+	if t.failed == nil {
+		t.failed = err
+	}
+	t.bar.done()
+	t.program.fail(err)
+}
+
+// withoutPath returns the reason of an error about a file.
+func withoutPath(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// interruptedTransfer is the failure of a transfer that a signal ended.
+func interruptedTransfer() error {
+	return &failure{message: "interrupted", next: "run the same command again to go on where it stopped", err: errInterrupted}
+}
