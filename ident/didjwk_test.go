@@ -42,7 +42,8 @@ func TestJWK(t *testing.T) {
 			t.Errorf("%s: %v", c.id, err)
 			continue
 		}
-		if want := strings.ReplaceAll(c.document, "ID", c.id); want != "" && canonical(t, got.Document) != canonical(t, []byte(want)) {
+		want := strings.ReplaceAll(c.document, "ID", c.id)
+		if want != "" && canonical(t, got.Document) != canonical(t, []byte(want)) {
 			t.Errorf("%s:\n%s, want\n%s", c.id, got.Document, want)
 		}
 		sign, agree := "", ""
@@ -127,7 +128,8 @@ func TestParseJWK(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"eyJ9", "e30", "_", "a%20", "e30:e30", "e30.e30"} {
-		if got, err := newResolver(t, Options{}).Resolve(context.Background(), "did:jwk:"+bad); !errors.Is(err, coffer.Invalid) {
+		got, err := newResolver(t, Options{}).Resolve(context.Background(), "did:jwk:"+bad)
+		if !errors.Is(err, coffer.Invalid) {
 			t.Errorf("%s: %v, %v", bad, got, err)
 		}
 	}

@@ -34,8 +34,8 @@ func TestAgreement(t *testing.T) {
 	r := newResolver(t, Options{})
 	for ed, x := range map[string]string{
 		"z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK": "z6LSj72tK8brWgZja8NLRwPigth2T9QRiG1uH9oKZuKjdh9p",
-		coffer.Multibase(append([]byte{0xed, 1}, unhex(t, "b5076a8474a832daee4dd5b4040983b6623b5f344aca57d4d6ee4baf3f259e6e")...)): coffer.
-			Multibase(append([]byte{0xec, 1}, unhex(t, "f1814f0e8ff1043d8a44d25babff3cedcae6c22c3edaa48f857ae70de2baae50")...)),
+		key{Ed25519, unhex(t, "b5076a8474a832daee4dd5b4040983b6623b5f344aca57d4d6ee4baf3f259e6e")}.multikey(): key{
+			X25519, unhex(t, "f1814f0e8ff1043d8a44d25babff3cedcae6c22c3edaa48f857ae70de2baae50")}.multikey(),
 		alice: "z6LSjuVbCDAdUDqnzt8B2JRAHCK1ijYpM6g95nT8vRFjQnf1",
 	} {
 		for _, prefix := range []string{"did:key:", ""} {
@@ -82,7 +82,8 @@ func TestKeyDocument(t *testing.T) {
 		{"z6LSj72tK8brWgZja8NLRwPigth2T9QRiG1uH9oKZuKjdh9p", X25519, `{
 			"@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/x25519-2020/v1"],
 			"id": "ID",
-			"keyAgreement": [{"id": "ID#KEY", "type": "X25519KeyAgreementKey2020", "controller": "ID", "publicKeyMultibase": "KEY"}]}`},
+			"keyAgreement": [{"id": "ID#KEY", "type": "X25519KeyAgreementKey2020",
+				"controller": "ID", "publicKeyMultibase": "KEY"}]}`},
 		// P-256 and secp256k1 keys of the did:key specification.
 		{"zDnaerx9CtbPJ1q36T5Ln5wYt3MQYeGRG5ehnPAmxcf5mDZpv", P256, multikeyDocument},
 		{"zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme", Secp256k1, multikeyDocument},

@@ -95,8 +95,8 @@ func webURL(rest string) (url, host string, err error) {
 	return host + "/" + strings.ReplaceAll(path, ":", "/") + "/did.json", host, nil
 }
 
-// isHost reports whether s is a DNS name in lower case (RFC 1123, section 2.1). As there, the last label is not a number:
-// so no text that some resolver takes for an IP address is a host.
+// isHost reports whether s is a DNS name in lower case (RFC 1123, section 2.1). As there, the last label is not a
+// number: so no text that some resolver takes for an IP address is a host.
 func isHost(s string) bool {
 	if len(s) > 253 {
 		return false
@@ -238,9 +238,9 @@ func mayDial(a netip.Addr, private bool) bool {
 	return true
 }
 
-// The networks of the IANA special-purpose address registries that are not public; those of IPv6 outside 2000::/3, where
-// all public addresses are, need not be listed. Prefixes that carry an IPv4 address within (6to4, Teredo, NAT64) lead to
-// wherever that leads.
+// The networks of the IANA special-purpose address registries that are not public; those of IPv6 outside 2000::/3,
+// where all public addresses are, need not be listed. Prefixes that carry an IPv4 address within (6to4, Teredo, NAT64)
+// lead to wherever that leads.
 var (
 	neverDialled = []string{
 		"0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.51.100.0/24",

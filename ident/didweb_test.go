@@ -20,6 +20,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -161,15 +162,19 @@ func TestWeb(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	plain := newSite(t, false, func(s *site, w http.ResponseWriter, r *http.Request) { io.WriteString(w, documentOf(s.did)) })
-	if _, err := newResolver(t, Options{AllowWeb: []string{plain.host}}).Resolve(ctx, plain.did); !errors.Is(err, coffer.Unavailable) {
+	plain := newSite(t, false, func(s *site, w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, documentOf(s.did))
+	})
+	r = newResolver(t, Options{AllowWeb: []string{plain.host}})
+	if _, err := r.Resolve(ctx, plain.did); !errors.Is(err, coffer.Unavailable) {
 		t.Errorf("no TLS: %v", err)
 	}
 	if _, err := newResolver(t, Options{AllowWeb: []string{"http://" + plain.host}}).Resolve(ctx, plain.did); err != nil {
 		t.Errorf("no TLS, as allowed: %v", err)
 	}
 	plain.Close()
-	if _, err := newResolver(t, Options{AllowWeb: []string{plain.host}}).Resolve(ctx, plain.did); !errors.Is(err, coffer.Unavailable) {
+	r = newResolver(t, Options{AllowWeb: []string{plain.host}})
+	if _, err := r.Resolve(ctx, plain.did); !errors.Is(err, coffer.Unavailable) {
 		t.Errorf("nobody there: %v", err)
 	}
 }
@@ -191,8 +196,9 @@ func TestWebAllowed(t *testing.T) {
 		t.Errorf("asked %d times", n)
 	}
 	for _, bad := range []string{
-		"", "http://example.org", "https://example.org", "http://", "Example.org", "example.org/", "*.example.org", "127.0.0.1",
-		"http://127.0.0.1:80", "[::1]", "example.org:", "example.org:0", "example.org:65536", "example.org:+1", ".example.org:443",
+		"", "http://example.org", "https://example.org", "http://", "Example.org", "example.org/", "*.example.org",
+		"127.0.0.1", "http://127.0.0.1:80", "[::1]", "example.org:", "example.org:0", "example.org:65536",
+		"example.org:+1", ".example.org:443",
 		".", "..", "example..org", "-a.org", "a-.org", strings.Repeat("a", 64) + ".org", strings.Repeat("a.", 127) + "org",
 	} {
 		if _, err := New(Options{AllowWeb: []string{bad}}); !errors.Is(err, coffer.Invalid) {
@@ -233,8 +239,8 @@ func TestWebURL(t *testing.T) {
 		"xn--bcher-kva.example":         "xn--bcher-kva.example/.well-known/did.json",
 		"example.org%3A8443%3A1":        "", "example.org%3A": "", "example.org%3A443": "", "example.org%3A08": "",
 		"Example.org": "", "127.0.0.1": "", "127.1": "", "0x7f.1": "", "2130706433": "", "0x7f000001": "", "example.org.": "",
-		"%5B%3A%3A1%5D": "", "a%40b": "", "example.org:.": "", "example.org:..": "", "example.org::a": "", "example.org:%2e%2e": "",
-		"example.org%2Fa": "", "example_org": "", "": "", "%3A80": "", "1.2.3.4%3A80": "", "a.5": "",
+		"%5B%3A%3A1%5D": "", "a%40b": "", "example.org:.": "", "example.org:..": "", "example.org::a": "",
+		"example.org:%2e%2e": "", "example.org%2Fa": "", "example_org": "", "": "", "%3A80": "", "1.2.3.4%3A80": "", "a.5": "",
 	} {
 		got, _, err := webURL(rest)
 		if got != want || (err != nil) != (want == "") {
@@ -245,12 +251,12 @@ func TestWebURL(t *testing.T) {
 
 func TestMayDial(t *testing.T) {
 	for addr, want := range map[string]string{
-		"8.8.8.8": "all", "1.1.1.1": "all", "172.15.0.1": "all", "172.32.0.1": "all", "100.63.0.1": "all", "100.128.0.1": "all",
-		"2606:4700::1111": "all", "2a00::1": "all", "2001:200::1": "all",
+		"8.8.8.8": "all", "1.1.1.1": "all", "172.15.0.1": "all", "172.32.0.1": "all", "100.63.0.1": "all",
+		"100.128.0.1": "all", "2606:4700::1111": "all", "2a00::1": "all", "2001:200::1": "all",
 		"127.0.0.1": "private", "127.255.255.254": "private", "10.0.0.1": "private", "172.16.0.1": "private",
 		"172.31.255.255": "private", "192.168.1.1": "private", "100.64.0.1": "private", "198.18.0.1": "private",
-		"::1": "private", "fc00::1": "private", "fd12::1": "private", "::ffff:127.0.0.1": "private", "::ffff:10.0.0.1": "private",
-		"0.0.0.0": "", "0.1.2.3": "", "169.254.169.254": "", "169.254.0.1": "", "224.0.0.1": "", "240.0.0.1": "",
+		"::1": "private", "fc00::1": "private", "fd12::1": "private", "::ffff:127.0.0.1": "private",
+		"::ffff:10.0.0.1": "private", "0.0.0.0": "", "0.1.2.3": "", "169.254.169.254": "", "169.254.0.1": "", "224.0.0.1": "", "240.0.0.1": "",
 		"255.255.255.255": "", "192.0.0.192": "", "100.100.100.200": "", "168.63.129.16": "", "::": "", "fe80::1": "",
 		"fe80::1%eth0": "", "ff02::1": "", "fd00:ec2::254": "", "fd20:ce::254": "", "::ffff:169.254.169.254": "",
 		"64:ff9b::a9fe:a9fe": "", "2002:7f00:1::": "", "2001::1": "", "::127.0.0.1": "", "fec0::1": "", "100::1": "",
@@ -283,7 +289,7 @@ func TestGuard(t *testing.T) {
 	}
 	defer listener.Close()
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	here := netip.MustParseAddr("127.0.0.1")
+	here, metadata := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("169.254.169.254")
 	lookup := func(addrs ...netip.Addr) func(context.Context, string) ([]netip.Addr, error) {
 		return func(context.Context, string) ([]netip.Addr, error) { return addrs, nil }
 	}
@@ -294,7 +300,7 @@ func TestGuard(t *testing.T) {
 		"this machine":         {&dialer{lookup: lookup(here)}, coffer.Denied},
 		"this machine in IPv6": {&dialer{lookup: lookup(netip.MustParseAddr("::ffff:127.0.0.1"))}, coffer.Denied},
 		"a mixture":            {&dialer{lookup: lookup(here, netip.MustParseAddr("8.8.8.8"))}, coffer.Denied},
-		"never":                {&dialer{lookup: lookup(here, netip.MustParseAddr("169.254.169.254")), private: true}, coffer.Denied},
+		"never":                {&dialer{lookup: lookup(here, metadata), private: true}, coffer.Denied},
 		"none":                 {&dialer{lookup: lookup(), private: true}, coffer.Unavailable},
 	} {
 		if _, err := c.d.dial(context.Background(), "tcp", "public.example:"+port); !errors.Is(err, c.kind) {
@@ -465,6 +471,34 @@ func TestOldAnswerReplaced(t *testing.T) {
 	}
 }
 
+// TestBusy takes all places and lets two more ask for one name: both are told so in time, and nothing of it is kept.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLookups(time.Now)
+		for range maxLookups {
+			l.slots <- struct{}{}
+		}
+		ask := func(context.Context) (*coffer.Identity, error) { return &coffer.Identity{}, nil }
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				if _, err := l.do(context.Background(), "a", ask); !errors.Is(err, coffer.Unavailable) {
+					t.Errorf("all places taken: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if d := time.Since(start); d != lookupTime {
+			t.Errorf("waited %v", d)
+		}
+		<-l.slots
+		if _, err := l.do(context.Background(), "a", ask); err != nil {
+			t.Errorf("a place is free: %v", err)
+		}
+	})
+}
+
 // TestPanicReleases pins that a look-up that panics leaves nobody waiting.
 func TestPanicReleases(t *testing.T) {
 	l := newLookups(time.Now)
@@ -472,7 +506,9 @@ func TestPanicReleases(t *testing.T) {
 		defer func() { recover() }()
 		l.do(context.Background(), "a", func(context.Context) (*coffer.Identity, error) { panic("defect") })
 	}()
-	_, err := l.do(context.Background(), "a", func(context.Context) (*coffer.Identity, error) { return &coffer.Identity{}, nil })
+	_, err := l.do(context.Background(), "a", func(context.Context) (*coffer.Identity, error) {
+		return &coffer.Identity{}, nil
+	})
 	if err != nil || len(l.slots) != 0 || len(l.flights) != 0 {
 		t.Errorf("%v, %d slots, %d flights", err, len(l.slots), len(l.flights))
 	}

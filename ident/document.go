@@ -57,9 +57,9 @@ type service struct {
 	Endpoint json.RawMessage `json:"serviceEndpoint"`
 }
 
-// parseDocument reads the identity document of id. Malformed documents, documents of somebody else, and documents with a
-// malformed key are Invalid. Passed over are keys of unknown kinds, keys that belong to others, and uses that a key of
-// its kind does not have.
+// parseDocument reads the identity document of id. Malformed documents, documents of somebody else, and documents with
+// a malformed key are Invalid. Passed over are keys of unknown kinds, keys that belong to others, and uses that a key
+// of its kind does not have.
 func parseDocument(id string, b []byte) (*coffer.Identity, error) {
 	invalid := func(reason string) (*coffer.Identity, error) {
 		return nil, coffer.Errorf("identity document", coffer.Invalid, reason)

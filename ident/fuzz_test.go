@@ -79,9 +79,10 @@ func wellFormed(t *testing.T, id string, got *coffer.Identity) {
 func FuzzDocument(f *testing.F) {
 	f.Add([]byte(documentOf(somebody)))
 	f.Add([]byte(`{"id":"` + somebody + `","keyAgreement":[` + methodJSON("#a", "Multikey", multibase(carol)) + `]}`))
-	f.Add([]byte(`{"id":"` + somebody + `","verificationMethod":[` + methodJSON("#a", "JsonWebKey2020", `"publicKeyJwk":`+k1JWK) +
-		`],"assertionMethod":["#a"]}`))
-	f.Add([]byte(`{"id":"` + somebody + `","service":[{"id":"#a","type":["x","y"],"serviceEndpoint":{"uri":"z","locations":["a"]}}]}`))
+	f.Add([]byte(`{"id":"` + somebody + `","verificationMethod":[` +
+		methodJSON("#a", "JsonWebKey2020", `"publicKeyJwk":`+k1JWK) + `],"assertionMethod":["#a"]}`))
+	f.Add([]byte(`{"id":"` + somebody +
+		`","service":[{"id":"#a","type":["x","y"],"serviceEndpoint":{"uri":"z","locations":["a"]}}]}`))
 	f.Add([]byte(`{"didDocument":` + documentOf(somebody) + `,"didResolutionMetadata":{"error":""}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, parse := range []func(string, []byte) (*coffer.Identity, error){parseDocument, parseResolution} {

@@ -29,7 +29,8 @@ import (
 // Assertion is the purpose of signatures on statements, such as credentials.
 const Assertion coffer.Purpose = "assertionMethod"
 
-// ErrMethod is in the chain of an Invalid error when a name may be well formed but is of a kind unknown to the resolver.
+// ErrMethod is in the chain of an Invalid error when a name may be well formed but is of a kind unknown to the
+// resolver.
 var ErrMethod = errors.New("this kind of identifier is not known here")
 
 // Options say where a Resolver may look. With the zero Options it looks nowhere: names that are keys still resolve.
@@ -54,14 +55,14 @@ type Options struct {
 	Now func() time.Time
 }
 
-// A Resolver is a coffer.Resolver, safe for concurrent use. Answers from the network are kept for five minutes, failures
-// for 30 seconds, 16 MiB in all; look-ups of the same name at the same time are one look-up.
+// A Resolver is a coffer.Resolver, safe for concurrent use. Answers from the network are kept for five minutes,
+// failures for 30 seconds, 16 MiB in all; look-ups of the same name at the same time are one look-up.
 type Resolver struct {
 	pinned    map[string]*coffer.Identity
 	web       *web
 	other     coffer.Resolver
 	lookups   *lookups
-	verifiers *lru.TwoQueueCache[string, *verifier] // by multikey; keys that come once do not push out those that come often
+	verifiers *lru.TwoQueueCache[string, *verifier] // by multikey; what comes once does not push out what comes often
 }
 
 // New returns a Resolver. It is Invalid if a pin or an allowed host is malformed.
@@ -87,8 +88,8 @@ func New(o Options) (*Resolver, error) {
 	return &Resolver{pinned, web, o.Other, newLookups(o.Now), verifiers}, nil
 }
 
-// Resolve keeps the contract of coffer.Resolver. An error is Invalid with [ErrMethod] for a name of an unknown kind, and
-// Denied for a did:web host that is not allowed. The Identity is shared: it must not be changed.
+// Resolve keeps the contract of coffer.Resolver. An error is Invalid with [ErrMethod] for a name of an unknown kind,
+// and Denied for a did:web host that is not allowed. The Identity is shared: it must not be changed.
 func (r *Resolver) Resolve(ctx context.Context, id string) (*coffer.Identity, error) {
 	method, rest, err := parseID(id)
 	if err != nil {

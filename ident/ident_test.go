@@ -109,10 +109,12 @@ func TestMalformed(t *testing.T) {
 
 func TestPinned(t *testing.T) {
 	ctx := context.Background()
-	const site, urn, web = "https://example.org/alice", "urn:uuid:00000000-0000-4000-8000-000000000000", "did:web:example.org"
+	const site, urn, web = "https://example.org/alice", "urn:uuid:00000000-0000-4000-8000-000000000000",
+		"did:web:example.org"
 	r := newResolver(t, Options{Pinned: []Pin{
 		{ID: site, Keys: []string{alice, carol}},
-		{ID: urn, Document: []byte(`{"id":"` + urn + `","verificationMethod":[{"id":"#a","type":"Multikey","publicKeyMultibase":"` +
+		{ID: urn, Document: []byte(`{"id":"` + urn +
+			`","verificationMethod":[{"id":"#a","type":"Multikey","publicKeyMultibase":"` +
 			bob + `"}],"capabilityInvocation":["#a"]}`)},
 		{ID: web, Keys: []string{bob}}, // did:web is off: only the pin answers
 	}})

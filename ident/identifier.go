@@ -17,8 +17,8 @@ const (
 )
 
 // parseID checks the form of an identifier and returns its DID method and what follows "did:<method>:". For a bare key
-// and for an https: or urn: identifier all of it follows. Fragments, and paths and queries of DIDs, are Invalid: they do
-// not name somebody, but something of theirs.
+// and for an https: or urn: identifier all of it follows. Fragments, and paths and queries of DIDs, are Invalid: they
+// do not name somebody, but something of theirs.
 func parseID(id string) (method, rest string, err error) {
 	invalid := func(reason string) (string, string, error) {
 		return "", "", coffer.Errorf("identifier", coffer.Invalid, reason)

@@ -101,9 +101,14 @@ func (l *lookups) lead(ctx context.Context, id string, f *flight, ask func(conte
 		}
 		close(f.done)
 	}()
+	busy := time.NewTimer(lookupTime)
+	defer busy.Stop()
 	select {
 	case l.slots <- struct{}{}:
 		defer func() { <-l.slots }()
+	case <-busy.C:
+		f.answer.err, f.gaveUp = coffer.Errorf("resolve", coffer.Unavailable, "too many look-ups are under way"), false
+		return // with an answer for those who wait with us that is old already, so it is not kept
 	case <-ctx.Done():
 		f.answer.err = coffer.E("resolve", coffer.Unavailable, ctx.Err())
 		return

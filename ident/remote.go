@@ -19,8 +19,8 @@ type Remote struct {
 	client *http.Client
 }
 
-// NewRemote returns a Remote that asks GET base + "/1.0/identifiers/" + id. Base is an http: or https: URL, without query
-// or fragment, or Invalid. The client may be nil for one without a proxy; it should not follow redirects.
+// NewRemote returns a Remote that asks GET base + "/1.0/identifiers/" + id. Base is an http: or https: URL, without
+// query or fragment, or Invalid. The client may be nil for one without a proxy; it should not follow redirects.
 func NewRemote(base string, client *http.Client) (*Remote, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
@@ -41,7 +41,8 @@ func (r *Remote) Resolve(ctx context.Context, id string) (*coffer.Identity, erro
 	if method == bareKey || method == plainURI {
 		return nil, coffer.E("universal resolver", coffer.Invalid, ErrMethod)
 	}
-	status, body, err := get(ctx, r.client, r.url+url.PathEscape(id), "application/did-resolution, application/did+ld+json")
+	status, body, err := get(ctx, r.client, r.url+url.PathEscape(id),
+		"application/did-resolution, application/did+ld+json")
 	if err != nil {
 		return nil, err
 	}

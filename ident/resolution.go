@@ -24,9 +24,9 @@ type resolution struct {
 	} `json:"didDocumentMetadata"`
 }
 
-// Resolution resolves id and returns what a universal resolver answers to GET /1.0/identifiers/{id}: the HTTP status and
-// a resolution result of type application/did-resolution. In case of an error didDocument is null, and the error is
-// one of these:
+// Resolution resolves id and returns what a universal resolver answers to GET /1.0/identifiers/{id}: the HTTP status
+// and a resolution result of type application/did-resolution. In case of an error didDocument is null, and the error
+// is one of these:
 //
 //	400 invalidDid   403 notAllowed   404 notFound
 //	501 methodNotSupported               503 unavailable   500 internalError

@@ -42,8 +42,8 @@ func TestResolution(t *testing.T) {
 		{failing{errors.New("defect")}, "did:x:y", 500, "internalError"},
 	} {
 		status, body := Resolution(ctx, c.resolver, c.id)
-		want := `{"@context":"https://w3id.org/did-resolution/v1","didDocument":null,"didResolutionMetadata":{"error":"` + c.code +
-			`"},"didDocumentMetadata":{}}`
+		want := `{"@context":"https://w3id.org/did-resolution/v1","didDocument":null,"didResolutionMetadata":{"error":"` +
+			c.code + `"},"didDocumentMetadata":{}}`
 		if status != c.status || canonical(t, body) != canonical(t, []byte(want)) {
 			t.Errorf("%s: %d %s", c.id, status, body)
 		}
@@ -61,16 +61,17 @@ func TestRemote(t *testing.T) {
 		asked++
 		id := r.PathValue("id")
 		answers := map[string]string{
-			odd:                       documentOf(odd),
-			"did:example:result":      `{"didDocument":` + documentOf("did:example:result") + `,"didResolutionMetadata":{}}`,
-			"did:example:other":       documentOf(odd),
-			"did:example:deactivated": `{"didDocument":` + documentOf("did:example:deactivated") + `,"didDocumentMetadata":{"deactivated":true}}`,
-			"did:example:null":        `{"didDocument":null,"didResolutionMetadata":{}}`,
-			"did:example:notfound":    `{"didDocument":null,"didResolutionMetadata":{"error":"notFound"}}`,
-			"did:example:invalid":     `{"didDocument":null,"didResolutionMetadata":{"error":"invalidDid"}}`,
-			"did:example:method":      `{"didDocument":null,"didResolutionMetadata":{"error":"methodNotSupported"}}`,
-			"did:example:internal":    `{"didDocument":null,"didResolutionMetadata":{"error":"internalError"}}`,
-			"did:example:html":        `<html>`,
+			odd:                  documentOf(odd),
+			"did:example:result": `{"didDocument":` + documentOf("did:example:result") + `,"didResolutionMetadata":{}}`,
+			"did:example:other":  documentOf(odd),
+			"did:example:deactivated": `{"didDocument":` + documentOf("did:example:deactivated") +
+				`,"didDocumentMetadata":{"deactivated":true}}`,
+			"did:example:null":     `{"didDocument":null,"didResolutionMetadata":{}}`,
+			"did:example:notfound": `{"didDocument":null,"didResolutionMetadata":{"error":"notFound"}}`,
+			"did:example:invalid":  `{"didDocument":null,"didResolutionMetadata":{"error":"invalidDid"}}`,
+			"did:example:method":   `{"didDocument":null,"didResolutionMetadata":{"error":"methodNotSupported"}}`,
+			"did:example:internal": `{"didDocument":null,"didResolutionMetadata":{"error":"internalError"}}`,
+			"did:example:html":     `<html>`,
 		}
 		if a, ok := answers[id]; ok {
 			io.WriteString(w, a)
@@ -105,7 +106,8 @@ func TestRemote(t *testing.T) {
 		if kind == 0 && (err != nil || got.ID != id || len(got.Invoke) == 0) || kind != 0 && !errors.Is(err, kind) {
 			t.Errorf("%s: %+v, %v", id, got, err)
 		}
-		if unknown := strings.HasSuffix(id, ":method") || strings.HasSuffix(id, ":501"); unknown && !errors.Is(err, ErrMethod) {
+		unknown := strings.HasSuffix(id, ":method") || strings.HasSuffix(id, ":501")
+		if unknown && !errors.Is(err, ErrMethod) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -128,7 +130,8 @@ func TestRemote(t *testing.T) {
 		t.Error(err)
 	}
 
-	for _, bad := range []string{"", "resolver.example", "ftp://resolver.example", "https://", "https://r.example/?x", "https://r.example/#x", "::"} {
+	for _, bad := range []string{"", "resolver.example", "ftp://resolver.example", "https://", "https://r.example/?x",
+		"https://r.example/#x", "::"} {
 		if _, err := NewRemote(bad, nil); !errors.Is(err, coffer.Invalid) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -20,10 +20,10 @@ func (v *verifier) Verify(message, signature []byte) bool {
 	})
 }
 
-// Key returns the verifier of the key that keyID names, an identifier with a fragment, provided that its owner's document
-// lists the key for the purpose: coffer.Invocation, coffer.Delegation or [Assertion]. Only Ed25519 keys verify here; others
-// are Invalid, as are malformed ids and unknown purposes. NotExist when the document has no such key, Denied when it
-// has it, but not for this purpose; for the rest as Resolve.
+// Key returns the verifier of the key that keyID names, an identifier with a fragment, provided that its owner's
+// document lists the key for the purpose: coffer.Invocation, coffer.Delegation or [Assertion]. Only Ed25519 keys
+// verify here; others are Invalid, as are malformed ids and unknown purposes. NotExist when the document has no such
+// key, Denied when it has it, but not for this purpose; for the rest as Resolve.
 //
 // For a did:key and a bare key it is a pure function.
 func (r *Resolver) Key(ctx context.Context, keyID string, p coffer.Purpose) (coffer.Verifier, error) {

@@ -54,7 +54,8 @@ func TestKey(t *testing.T) {
 		{"did:key:" + name + "#" + name, "keyAgreement", coffer.Invalid},
 		{"did:key:" + name + "?x#" + name, coffer.Invocation, coffer.Invalid},
 		{"did:key:did:key:" + name + "#did:key:" + name, coffer.Invocation, coffer.Invalid},
-		{"did:key:zDnaerx9CtbPJ1q36T5Ln5wYt3MQYeGRG5ehnPAmxcf5mDZpv#zDnaerx9CtbPJ1q36T5Ln5wYt3MQYeGRG5ehnPAmxcf5mDZpv", coffer.Invocation, coffer.Invalid},
+		{"did:key:zDnaerx9CtbPJ1q36T5Ln5wYt3MQYeGRG5ehnPAmxcf5mDZpv#zDnaerx9CtbPJ1q36T5Ln5wYt3MQYeGRG5ehnPAmxcf5mDZpv",
+			coffer.Invocation, coffer.Invalid},
 		{"did:web:example.org#a", coffer.Invocation, coffer.Denied},
 		{"did:key:" + name + "#" + string(bytes.Repeat([]byte("a"), maxID)), coffer.Invocation, coffer.Invalid},
 	} {

@@ -76,10 +76,10 @@ func (p Protection) newKey(random io.Reader) ([]byte, header, error) {
 	return nil, h, coffer.Errorf("save keyring", coffer.Invalid, "no protection given")
 }
 
-// Load reads a Ring from its file. It is NotExist without a file; Locked if the passphrase or key is wrong, missing, or
-// the file was changed; Corrupt if the file is no keyring or cut short; Invalid if a newer version wrote it; Exhausted if
-// it asks for more than 1 GiB, 64 passes or 16 lanes of Argon2id; Unavailable if the disk or the keychain does not
-// answer; Denied if the file may not be read, or others than its owner may read the key file.
+// Load reads a Ring from its file. It is NotExist without a file; Locked if the passphrase or key is wrong, missing,
+// or the file was changed; Corrupt if the file is no keyring or cut short; Invalid if a newer version wrote it;
+// Exhausted if it asks for more than 1 GiB, 64 passes or 16 lanes of Argon2id; Unavailable if the disk or the keychain
+// does not answer; Denied if the file may not be read, or others than its owner may read the key file.
 func Load(path string, u Unlock) (*Ring, error) {
 	b, err := readFile("load keyring", path, false)
 	if err != nil {
@@ -139,8 +139,8 @@ func ChangePassphrase(path string, old, next []byte) error {
 // errExists is what Save says when it would have to overwrite.
 var errExists = coffer.Errorf("save keyring", coffer.Conflict, "there is a file already")
 
-// readFile reads a file of ours, which is short: of a longer one it reads just enough to show that it is too long. A bare
-// file holds a secret that nothing seals; it is Denied if others than its owner may read it.
+// readFile reads a file of ours, which is short: of a longer one it reads just enough to show that it is too long. A
+// bare file holds a secret that nothing seals; it is Denied if others than its owner may read it.
 func readFile(op, path string, bare bool) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

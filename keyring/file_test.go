@@ -154,11 +154,13 @@ func TestWrongOrMissing(t *testing.T) {
 			t.Errorf("%s: the error names the path", c.name)
 		}
 	}
-	if _, err := Load(in("words"), Unlock{Passphrase: func() ([]byte, error) { return nil, asking }}); !errors.Is(err, asking) {
+	failing := Unlock{Passphrase: func() ([]byte, error) { return nil, asking }}
+	if _, err := Load(in("words"), failing); !errors.Is(err, asking) {
 		t.Errorf("the caller's own error: %v", err)
 	}
 	asked := []byte("open sesame")
-	if _, err := Load(in("words"), Unlock{Passphrase: func() ([]byte, error) { return asked, nil }}); err != nil || asked[0] != 0 {
+	asks := Unlock{Passphrase: func() ([]byte, error) { return asked, nil }}
+	if _, err := Load(in("words"), asks); err != nil || asked[0] != 0 {
 		t.Errorf("passphrase %q was not cleared, %v", asked, err)
 	}
 	for name, p := range map[string]Protection{
@@ -331,14 +333,15 @@ func TestHeader(t *testing.T) {
 		"memory small":     {`"memory":8`, `"memory":7`, coffer.Exhausted, ""},
 		"time":             {`"time":1`, `"time":65`, coffer.Exhausted, ""},
 		"no time":          {`"time":1`, `"time":0`, coffer.Exhausted, ""},
-		"lanes":            {`"memory":8,"time":1,"parallelism":1`, `"memory":1000,"time":1,"parallelism":17`, coffer.Exhausted, ""},
-		"lanes beyond":     {`"parallelism":1`, `"parallelism":257`, coffer.Exhausted, ""},
-		"no lanes":         {`"parallelism":1`, `"parallelism":0`, coffer.Exhausted, ""},
-		"short salt":       {`"salt":"AA`, `"salt":"`, coffer.Corrupt, ""},
-		"short nonce":      {`"nonce":"AAAA`, `"nonce":"`, coffer.Corrupt, ""},
-		"unknown member":   {`"nonce"`, `"hint":"my cat","nonce"`, coffer.Corrupt, ""},
-		"twice":            {`"nonce"`, `"protection":"passphrase","nonce"`, coffer.Corrupt, ""},
-		"too long":         {`"nonce"`, strings.Repeat(" ", maxFile) + `"nonce"`, coffer.Corrupt, ""},
+		"lanes": {`"memory":8,"time":1,"parallelism":1`, `"memory":1000,"time":1,"parallelism":17`,
+			coffer.Exhausted, ""},
+		"lanes beyond":   {`"parallelism":1`, `"parallelism":257`, coffer.Exhausted, ""},
+		"no lanes":       {`"parallelism":1`, `"parallelism":0`, coffer.Exhausted, ""},
+		"short salt":     {`"salt":"AA`, `"salt":"`, coffer.Corrupt, ""},
+		"short nonce":    {`"nonce":"AAAA`, `"nonce":"`, coffer.Corrupt, ""},
+		"unknown member": {`"nonce"`, `"hint":"my cat","nonce"`, coffer.Corrupt, ""},
+		"twice":          {`"nonce"`, `"protection":"passphrase","nonce"`, coffer.Corrupt, ""},
+		"too long":       {`"nonce"`, strings.Repeat(" ", maxFile) + `"nonce"`, coffer.Corrupt, ""},
 	} {
 		bad := strings.Replace(good, c.old, c.new, 1)
 		if bad == good {
@@ -461,7 +464,8 @@ func FuzzLoad(f *testing.F) {
 	f.Add(sealed(f))
 	f.Add(sealed(f)[:100])
 	f.Add([]byte(strings.Replace(string(sealed(f)), "keyring/1", "keyring/2", 1)))
-	f.Add([]byte(`{"format":"coffer-keyring/1","protection":"keyfile","nonce":"` + encode(make([]byte, 24)) + `"}` + "\nAAAA\n"))
+	f.Add([]byte(`{"format":"coffer-keyring/1","protection":"keyfile","nonce":"` + encode(make([]byte, 24)) + `"}` +
+		"\nAAAA\n"))
 	f.Add([]byte("{}\n\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := parse(b)

@@ -49,8 +49,8 @@ type cost struct {
 // defaultCost takes about 0.1 s, and leaves a program that may have 64 MiB in all the half of them.
 var defaultCost = cost{Memory: 32 << 10, Time: 4, Parallelism: 2}
 
-// bounded reports whether a cost read from outside may be paid: at most 1 GiB, 64 passes and 16 lanes, and not less than
-// what Argon2 needs.
+// bounded reports whether a cost read from outside may be paid: at most 1 GiB, 64 passes and 16 lanes, and not less
+// than what Argon2 needs.
 func (c cost) bounded() bool {
 	return 1 <= c.Parallelism && c.Parallelism <= 16 && 1 <= c.Time && c.Time <= 64 &&
 		8*c.Parallelism <= c.Memory && c.Memory <= 1<<20
@@ -176,8 +176,8 @@ func parse(b []byte) (*sealedFile, error) {
 	return f, nil
 }
 
-// open returns the Ring in a file. It is Locked if the key is not the right one, or the file was changed: nobody can tell
-// which.
+// open returns the Ring in a file. It is Locked if the key is not the right one, or the file was changed: nobody can
+// tell which.
 func (f *sealedFile) open(key []byte, wrong string) (*Ring, error) {
 	aead, err := chacha20poly1305.NewX(key)
 	if err != nil {

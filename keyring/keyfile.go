@@ -17,7 +17,8 @@ func newKeyFile(path string) ([]byte, error) {
 	return key, writeFile(path, []byte(keyFileFormat+encode(key)+"\n"), false)
 }
 
-// readKeyFile returns the key in a key file. It is Denied if others than its owner may read it, as it is then no secret.
+// readKeyFile returns the key in a key file. It is Denied if others than its owner may read it, as it is then no
+// secret.
 func readKeyFile(path string) ([]byte, error) {
 	const op = "key file"
 	b, err := readFile(op, path, true)

@@ -11,9 +11,9 @@
 //	ring, err := keyring.Load(path, keyring.Unlock{Passphrase: ask})
 //	defer ring.Close()
 //
-// At rest a Ring is a small file of mode 0600, sealed under a passphrase, under a key that the operating system's keychain
-// holds, or under a key in another file; doc/keyring.md describes the format, which stays readable for ever, and what
-// each protection is worth. Which path the file has is the caller's decision.
+// At rest a Ring is a small file of mode 0600, sealed under a passphrase, under a key that the operating system's
+// keychain holds, or under a key in another file; doc/keyring.md describes the format, which stays readable for ever,
+// and what each protection is worth. Which path the file has is the caller's decision.
 package keyring
 
 import (
@@ -91,8 +91,8 @@ func fromRoot(root []byte) *Ring {
 // maxHMACID is the greatest length of an HMAC key's id.
 const maxHMACID = 1024
 
-// FromSeeds takes over an identity made elsewhere: the seed of its Ed25519 key (RFC 8032), its HMAC key, each of 32 bytes,
-// and the URI that names the HMAC key. The arguments are copied. Invalid if one is malformed.
+// FromSeeds takes over an identity made elsewhere: the seed of its Ed25519 key (RFC 8032), its HMAC key, each of 32
+// bytes, and the URI that names the HMAC key. The arguments are copied. Invalid if one is malformed.
 func FromSeeds(ed25519Seed, hmacKey []byte, hmacID string) (*Ring, error) {
 	if len(ed25519Seed) != ed25519.SeedSize || len(hmacKey) != 32 {
 		return nil, coffer.Errorf("keyring", coffer.Invalid, "a seed and an HMAC key have 32 bytes")
@@ -134,8 +134,8 @@ func newRing(seed, hmacKey []byte, hmacID string) *Ring {
 // DID returns the did:key of the signing key.
 func (r *Ring) DID() string { return r.signing.Controller }
 
-// Key returns the public part of the key for a use, and the zero PublicKey for an unknown use. Of the HMAC key that is an
-// id, which tells an outsider nothing of the DID.
+// Key returns the public part of the key for a use, and the zero PublicKey for an unknown use. Of the HMAC key that is
+// an id, which tells an outsider nothing of the DID.
 func (r *Ring) Key(use coffer.KeyUse) coffer.PublicKey {
 	var k coffer.PublicKey
 	switch use {
@@ -150,8 +150,9 @@ func (r *Ring) Key(use coffer.KeyUse) coffer.PublicKey {
 	return k
 }
 
-// Sign returns the Ed25519 signature of the message. It is Invalid without a purpose, Locked once the Ring is closed. The
-// purpose is not part of what is signed: the protocols fix the message to the byte, and it says itself what it is for.
+// Sign returns the Ed25519 signature of the message. It is Invalid without a purpose, Locked once the Ring is closed.
+// The purpose is not part of what is signed: the protocols fix the message to the byte, and it says itself what it is
+// for.
 func (r *Ring) Sign(_ context.Context, purpose coffer.Purpose, message []byte) (signature []byte, err error) {
 	if purpose == "" {
 		return nil, coffer.Errorf("sign", coffer.Invalid, "no purpose given")
@@ -163,8 +164,8 @@ func (r *Ring) Sign(_ context.Context, purpose coffer.Purpose, message []byte) (
 	return signature, err
 }
 
-// Agree returns the X25519 shared secret with the peer's public key (RFC 7748, section 6.1). It is Invalid if that is not
-// 32 bytes or of low order, Locked once the Ring is closed.
+// Agree returns the X25519 shared secret with the peer's public key (RFC 7748, section 6.1). It is Invalid if that is
+// not 32 bytes or of low order, Locked once the Ring is closed.
 func (r *Ring) Agree(_ context.Context, peer []byte) (shared []byte, err error) {
 	err = r.use("agree", func(s *secrets) error {
 		if shared, err = x25519.X25519(s.agreement, peer); err != nil {
@@ -196,8 +197,8 @@ func (r *Ring) use(op string, f func(*secrets) error) error {
 	return f(r.secrets)
 }
 
-// Close overwrites the private keys with zeros. Copies that the Go runtime and its cryptography made while the keys were
-// used may stay in memory until that is used for something else. The public parts remain.
+// Close overwrites the private keys with zeros. Copies that the Go runtime and its cryptography made while the keys
+// were used may stay in memory until that is used for something else. The public parts remain.
 func (r *Ring) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -58,10 +58,11 @@ func TestKnownAnswers(t *testing.T) {
 	}
 }
 
-// TestAgreementKey compares with libsodium's known answer for the same point on both curves (its test ed25519_convert), and
-// with the standard library's X25519.
+// TestAgreementKey compares with libsodium's known answer for the same point on both curves (its test
+// ed25519_convert), and with the standard library's X25519.
 func TestAgreementKey(t *testing.T) {
-	r, err := FromSeeds(unhex(t, "421151a459faeade3d247115f94aedae42318124095afabe4d1451a559faedee"), make([]byte, 32), "urn:x:y")
+	r, err := FromSeeds(unhex(t, "421151a459faeade3d247115f94aedae42318124095afabe4d1451a559faedee"), make([]byte, 32),
+		"urn:x:y")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,8 @@ func TestAgreementKey(t *testing.T) {
 	if k.Type != "X25519KeyAgreementKey2020" || k.Controller != r.DID() || !strings.HasPrefix(k.ID, r.DID()+"#z6LS") {
 		t.Errorf("agreement key: %+v", k)
 	}
-	private, err := ecdh.X25519().NewPrivateKey(unhex(t, "8052030376d47112be7f73ed7a019293dd12ad910b654455798b4667d73de166"))
+	private, err := ecdh.X25519().NewPrivateKey(unhex(t,
+		"8052030376d47112be7f73ed7a019293dd12ad910b654455798b4667d73de166"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +193,8 @@ func TestClose(t *testing.T) {
 	did := r.DID()
 	r.Close()
 	r.Close()
-	for name, b := range map[string][]byte{"root": s.root, "signing": s.signing, "agreement": s.agreement, "hmac": s.hmac} {
+	for name, b := range map[string][]byte{"root": s.root, "signing": s.signing, "agreement": s.agreement,
+		"hmac": s.hmac} {
 		if len(b) == 0 || !bytes.Equal(b, make([]byte, len(b))) {
 			t.Errorf("%s key is still there", name)
 		}

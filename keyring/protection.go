@@ -34,16 +34,16 @@ func Passphrase(passphrase []byte) Protection {
 // Without that keychain the file cannot be opened again.
 func Keychain() Protection { return Protection{kind: byKeychain} }
 
-// KeyFile seals the file under a random key in the file at path, which is made if there is none. It is for machines where
-// nobody is there to type: whoever can read both files has the identity, so it protects copies of the one without the
-// other (a backup, a disk of its own, a file synchronized by mistake), and nothing else.
+// KeyFile seals the file under a random key in the file at path, which is made if there is none. It is for machines
+// where nobody is there to type: whoever can read both files has the identity, so it protects copies of the one
+// without the other (a backup, a disk of its own, a file synchronized by mistake), and nothing else.
 func KeyFile(path string) Protection { return Protection{kind: byKeyFile, keyFile: path} }
 
 // Format prints no secret, whatever the verb.
 func (p Protection) Format(f fmt.State, _ rune) { io.WriteString(f, hidden) }
 
-// An Unlock has at hand what may be needed to open a file. Which of it is needed stands in the file; the keychain is asked
-// without being named here.
+// An Unlock has at hand what may be needed to open a file. Which of it is needed stands in the file; the keychain is
+// asked without being named here.
 type Unlock struct {
 	// Passphrase is called when the file is sealed under a passphrase. What it returns is cleared after use, and its
 	// errors are Load's.
