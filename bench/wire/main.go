@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -356,13 +357,44 @@ func (v *vault) delegate() (*person, error) {
 	return &person{ring, invoker}, err
 }
 
-// session returns the owner, signing under a session.
+// session returns the owner, signing under a session (doc/http-api.md, "Sessions").
 func (v *vault) session() (*person, error) {
-	c, err := edv.NewClient(edv.ClientOptions{Base: v.origin, Keyring: v.owner.ring})
+	url := v.origin + "/sessions"
+	opening, err := grant.OpenSession()
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.OpenSession(context.Background())
+	invoker, err := grant.NewInvoker(v.owner.ring, url)
+	if err != nil {
+		return nil, err
+	}
+	offer := fmt.Appendf(nil, `{"publicKey":"%s"}`, base64.RawURLEncoding.EncodeToString(opening.Public()))
+	c, err := dial(v.origin)
+	if err != nil {
+		return nil, err
+	}
+	defer c.c.Close()
+	if _, err := c.c.Write((&person{v.owner.ring, invoker}).sign("POST", url, grant.Write, offer)); err != nil {
+		return nil, err
+	}
+	answer, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	var a struct {
+		ID        string    `json:"id"`
+		PublicKey string    `json:"publicKey"`
+		Expires   time.Time `json:"expires"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&a); err != nil {
+		return nil, fmt.Errorf("session: %s: %w", answer.Status, err)
+	}
+	key, err := base64.RawURLEncoding.DecodeString(a.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	s, err := opening.Session(key, a.ID, v.owner.ring.Key(coffer.SigningKey).ID, v.origin, a.Expires)
 	if err != nil {
 		return nil, err
 	}
