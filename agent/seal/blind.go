@@ -58,8 +58,8 @@ type index struct {
 	unique bool
 }
 
-// NewBlinder returns a Blinder for these indexes. Invalid for paths that cannot be, for an index that is named twice, and
-// beyond the bounds above.
+// NewBlinder returns a Blinder for these indexes. Invalid for paths that cannot be, for an index that is named twice,
+// and beyond the bounds above.
 func NewBlinder(ring coffer.Keyring, indexes ...Index) (*Blinder, error) {
 	const op = "index"
 	if len(indexes) > MaxIndexes {
@@ -122,8 +122,8 @@ func splitPath(path string) ([]string, error) {
 }
 
 // Entry returns the index entry of a document with this sequence. Exhausted when the values, with all their
-// combinations, are more than a document may have tags; Invalid when content or meta is no JSON; otherwise the keyring's
-// own error.
+// combinations, are more than a document may have tags; Invalid when content or meta is no JSON; otherwise the
+// keyring's own error.
 func (b *Blinder) Entry(ctx context.Context, p Plain, sequence uint64) (edv.Entry, error) {
 	const op = "index"
 	document := map[string]any{}
@@ -331,8 +331,8 @@ func (b *Blinder) Equals(ctx context.Context, filters ...map[string]any) (coffer
 	return q, q.Check()
 }
 
-// Has returns the query for documents that have all of these attributes, written as in their index. Invalid when none is
-// in an index; for the rest as [Blinder.Equals].
+// Has returns the query for documents that have all of these attributes, written as in their index. Invalid when none
+// is in an index; for the rest as [Blinder.Equals].
 func (b *Blinder) Has(ctx context.Context, paths ...string) (coffer.Query, error) {
 	q := coffer.Query{Index: b.ring.Key(coffer.HMACKey).ID}
 	values := make(map[string][]hash, len(paths))

@@ -225,7 +225,8 @@ func TestFollow(t *testing.T) {
 // What is indexed is found by a query for the value, however it is written in Go.
 func TestQueriesMatchEntries(t *testing.T) {
 	r := newRing(t, "alice")
-	b := mustBlind(t, r, Index{Attributes: []string{"content.v"}}, Index{Attributes: []string{"content.list.v", "content.v"}})
+	b := mustBlind(t, r, Index{Attributes: []string{"content.v"}},
+		Index{Attributes: []string{"content.list.v", "content.v"}})
 	b.Strict = true
 	for text, values := range map[string][]any{
 		`12`:            {12, 12.0, int64(12), uint8(12), json.RawMessage("1.2e1")},

@@ -36,7 +36,8 @@ type ChunkSealer struct {
 
 // NewChunkSealer returns a sealer for the stream, begun or found pending, of the document with this id. The recipients,
 // one at least, are named in each chunk, and are those of foreign clients who shall read the stream; readers with this
-// package need only the document. Invalid when the stream is not being written and for recipients that [Seal] refuses.
+// package need only the document. Invalid when the stream is not being written, for recipients that [Seal] refuses, and
+// for more of them than a chunk's head has room for.
 func NewChunkSealer(id coffer.ObjectID, s *Stream, recipients ...coffer.PublicKey) (*ChunkSealer, error) {
 	const op = "chunk sealer"
 	if s.key == nil || !s.Pending {
@@ -46,13 +47,17 @@ func NewChunkSealer(id coffer.ObjectID, s *Stream, recipients ...coffer.PublicKe
 	if err != nil {
 		return nil, coffer.E(op, coffer.Invalid, err)
 	}
-	return &ChunkSealer{id: id, stream: *s, recipients: wrapped}, nil
+	c := &ChunkSealer{id: id, stream: *s, recipients: wrapped}
+	if _, err := edv.HeadLength([4]byte(binary.BigEndian.AppendUint32(nil, uint32(c.Overhead())))); err != nil {
+		return nil, coffer.Errorf(op, coffer.Invalid, "too many recipients for a chunk")
+	}
+	return c, nil
 }
 
 // Seal appends a chunk in its raw form ([edv.RawChunkType]) to dst and returns the extended slice. Each chunk but the
 // last has just the stream's ChunkSize bytes of plaintext, the last has from one to that many; else it is Invalid, and
-// so is an index beyond [MaxChunks]. Plaintext and dst must not overlap. With room for [ChunkSealer.Overhead] bytes more
-// than the plaintext in dst, nothing is copied.
+// so is an index beyond [MaxChunks]. Plaintext and dst must not overlap. With room for [ChunkSealer.Overhead] bytes
+// more than the plaintext in dst, nothing is copied.
 func (s *ChunkSealer) Seal(dst []byte, index uint64, last bool, plaintext []byte) ([]byte, error) {
 	const op = "seal chunk"
 	n, size := len(plaintext), s.stream.ChunkSize
@@ -96,7 +101,8 @@ type ChunkOpener struct {
 	key        *jose.ContentKey
 }
 
-// NewChunkOpener returns an opener for the document's stream. NotExist when it has none, Unavailable while it is pending.
+// NewChunkOpener returns an opener for the document's stream. NotExist when it has none, Unavailable while it is
+// pending.
 func NewChunkOpener(ring coffer.Keyring, o *Opened) (*ChunkOpener, error) {
 	const op = "chunk opener"
 	switch {
@@ -111,8 +117,8 @@ func NewChunkOpener(ring coffer.Keyring, o *Opened) (*ChunkOpener, error) {
 // maxRawChunk bounds what is looked at: a full chunk, and a head with as many recipients as there may be.
 const maxRawChunk = MaxChunkSize + 2<<20
 
-// Open appends the plaintext of the chunk with this index to dst and returns the extended slice. Raw is the chunk in its
-// raw form; the two must not overlap.
+// Open appends the plaintext of the chunk with this index to dst and returns the extended slice. Raw is the chunk in
+// its raw form; the two must not overlap.
 //
 // For a bound stream Open fails with Corrupt unless raw is just what was sealed as this chunk of this stream of this
 // document. Chunks are then as safe one by one as all in order, and a part of a stream can be read alone: chunk i
@@ -127,8 +133,8 @@ func (o *ChunkOpener) Open(ctx context.Context, dst, raw []byte, index uint64) (
 	return c.decrypt(dst)
 }
 
-// OpenInPlace is Open without a copy: raw is given up and the plaintext takes its place. With 16 bytes of room behind raw
-// nothing is allocated for it.
+// OpenInPlace is Open without a copy: raw is given up and the plaintext takes its place. With 16 bytes of room behind
+// raw nothing is allocated for it.
 func (o *ChunkOpener) OpenInPlace(ctx context.Context, raw []byte, index uint64) ([]byte, error) {
 	c, err := o.prepare(ctx, raw, index)
 	if err != nil {
@@ -188,8 +194,8 @@ func (o *ChunkOpener) prepare(ctx context.Context, raw []byte, index uint64) (*p
 	return &prepared{j, ciphertext, o.stream.key}, nil
 }
 
-// unwrap returns the content key of a foreign chunk. All chunks of a stream repeat the same recipients as a rule, so the
-// keyring is asked once.
+// unwrap returns the content key of a foreign chunk. All chunks of a stream repeat the same recipients as a rule, so
+// the keyring is asked once.
 func (o *ChunkOpener) unwrap(ctx context.Context, j *jose.JWE) (*jose.ContentKey, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

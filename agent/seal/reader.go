@@ -21,7 +21,7 @@ type Reader struct {
 func NewReader(ctx context.Context, o *ChunkOpener,
 	get func(ctx context.Context, dst []byte, index uint64) ([]byte, error)) *Reader {
 	r := &Reader{}
-	raw := make([]byte, 0, o.stream.ChunkSize+8<<10) // most heads are shorter
+	raw := make([]byte, 0, min(o.stream.Size, uint64(o.stream.ChunkSize))+8<<10) // most heads are shorter
 	var index uint64
 	r.fetch = func() (err error) {
 		if index == o.stream.Chunks {

@@ -83,8 +83,8 @@ type wire struct {
 // key, and for what [coffer.Document.Check] refuses; otherwise the keyring's own error.
 //
 // To share a document, seal it again with more recipients and the next sequence. The binding to the sequence makes that
-// necessary, and it gives the revision a key that former readers do not have. A new reader can read the stream, too: its
-// key is sealed in the document. Only foreign clients need to be recipients of each chunk.
+// necessary, and it gives the revision a key that former readers do not have. A new reader can read the stream, too:
+// its key is sealed in the document. Only foreign clients need to be recipients of each chunk.
 func Seal(ctx context.Context, ring coffer.Keyring, p Plain, o Options) (*coffer.Document, error) {
 	const op = "seal"
 	if p.Stream != nil {

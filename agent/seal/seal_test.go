@@ -131,7 +131,8 @@ func TestNextRevision(t *testing.T) {
 	if len(entries) != 2 || entries[0].HMAC.ID != alice.hmacID || entries[1].HMAC.ID != bob.hmacID {
 		t.Fatalf("entries are %+v", entries)
 	}
-	if entries[0].Sequence != 2 || len(entries[0].Attributes) != 0 || entries[1].Sequence != 1 || len(entries[1].Attributes) != 1 {
+	if entries[0].Sequence != 2 || len(entries[0].Attributes) != 0 ||
+		entries[1].Sequence != 1 || len(entries[1].Attributes) != 1 {
 		t.Errorf("entries are %+v", entries)
 	}
 }
@@ -314,7 +315,8 @@ func TestOpenPlaintexts(t *testing.T) {
 	key := `"enc":"A256GCM","key":"` + strings.Repeat("A", 43) + `"`
 	for _, text := range []string{
 		``, `null`, `[]`, `{`, `{"content":1}`, `{"content":[]}`, `{"meta":null}`, `{"meta":{},"meta":{}}`,
-		`{"stream":1}`, `{"stream":null}`, `{"coffer":null}`, `{"stream":{"sequence":-1,"chunks":0}}`, `{"stream":{"sequence":6,"chunks":0}}`,
+		`{"stream":1}`, `{"stream":null}`, `{"coffer":null}`,
+		`{"stream":{"sequence":-1,"chunks":0}}`, `{"stream":{"sequence":6,"chunks":0}}`,
 		`{"stream":{"sequence":1,"chunks":4294967297}}`, `{"stream":{"sequence":1}}`, `{"stream":{}}`,
 		`{"stream":{"pending":true,"opened":6}}`, `{"stream":{"pending":true,"size":1,"chunkSize":1,` + key + `}}`,
 		`{"stream":{"sequence":1,"chunks":1,"size":1,"chunkSize":0,` + key + `}}`,
@@ -391,7 +393,8 @@ func BenchmarkDocument1kB(b *testing.B) {
 	r := newRing(b, "alice")
 	p := Plain{Content: json.RawMessage(`{"kind":"note","text":"` + strings.Repeat("x", 1000) + `"}`)}
 	d := mustSeal(b, r, p, Options{ID: idA})
-	blind, err := NewBlinder(r, Index{Attributes: []string{"content.kind"}}, Index{Attributes: []string{"content.kind", "content.text"}})
+	blind, err := NewBlinder(r, Index{Attributes: []string{"content.kind"}},
+		Index{Attributes: []string{"content.kind", "content.text"}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -245,7 +245,8 @@ func TestReaderFindsTampering(t *testing.T) {
 	good := write(t, r, idA, 4, 64, data)
 	otherDocument := write(t, r, idB, 4, 64, data)
 	otherSequence := write(t, r, idA, 5, 64, data)
-	// The same key for another document, and for a longer and a shorter stream of this one: what a writer should not do.
+	// The same key for another document, and for a longer and a shorter stream of this one: what a writer should not
+	// do.
 	s, err := NewStream(4, 64)
 	if err != nil {
 		t.Fatal(err)
@@ -355,7 +356,8 @@ func TestOpenChunkFindsChangedBits(t *testing.T) {
 // foreign is the known stream of a published client, as the document of an equally foreign client names it.
 func foreign(t testing.TB, k *known, r *ring) *upload {
 	t.Helper()
-	u := &upload{document: sealText(t, r, fmt.Sprintf(`{"content":{},"stream":{"sequence":0,"chunks":%d}}`, len(k.Stream.Chunks)))}
+	text := fmt.Sprintf(`{"content":{},"stream":{"sequence":0,"chunks":%d}}`, len(k.Stream.Chunks))
+	u := &upload{document: sealText(t, r, text)}
 	for _, text := range k.Stream.Chunks {
 		_, raw, err := edv.RawFromJSON(text)
 		if err != nil {
@@ -436,6 +438,14 @@ func TestStreamRefuses(t *testing.T) {
 	}
 	if _, err := NewChunkSealer(idA, s); !errors.Is(err, coffer.Invalid) {
 		t.Errorf("no recipients: %v", err)
+	}
+	crowd := make([]coffer.PublicKey, 600)
+	for i := range crowd {
+		crowd[i] = r.public()
+		crowd[i].ID = fmt.Sprintf("did:example:%01000d", i)
+	}
+	if _, err := NewChunkSealer(idA, s, crowd...); !errors.Is(err, coffer.Invalid) {
+		t.Errorf("more recipients than fit: %v", err)
 	}
 	if _, err := s.Close(64*MaxChunks + 1); !errors.Is(err, coffer.Invalid) {
 		t.Errorf("too long: %v", err)

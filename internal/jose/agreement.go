@@ -14,7 +14,8 @@ import (
 
 // AgreementAlg is the one way in which content keys are wrapped here: an ephemeral key agreed with the recipient's
 // static one, a key-encryption key derived from the outcome, AES key wrap (RFC 7518, section 4.6). The derivation's
-// PartyUInfo is the ephemeral public key and its PartyVInfo the recipient's key id, as encrypted data vault clients have it.
+// PartyUInfo is the ephemeral public key and its PartyVInfo the recipient's key id, as encrypted data vault clients
+// have it.
 const AgreementAlg = "ECDH-ES+A256KW"
 
 // A Curve is one on which keys are agreed, by its name in a JWK.
@@ -117,7 +118,8 @@ func (k *ContentKey) Wrap(recipients ...Recipient) (jsontext.Value, error) {
 	return Encode(list)
 }
 
-// KeyIDs returns the key ids of the recipients, in order. It fails when the recipients are malformed, none, or too many.
+// KeyIDs returns the key ids of the recipients, in order. It fails when the recipients are malformed, none, or too
+// many.
 func (j *JWE) KeyIDs() ([]string, error) {
 	list, err := j.recipients()
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A JWE is a JSON Web Encryption in the general serialization (RFC 7516, section 7.2.1), as encrypted data vaults use it:
-// "protected", "recipients", "iv", "ciphertext" and "tag", and nothing else. The protected header says how the content
-// is encrypted; how its key is wrapped stands in each recipient's own header.
+// A JWE is a JSON Web Encryption in the general serialization (RFC 7516, section 7.2.1), as encrypted data vaults use
+// it: "protected", "recipients", "iv", "ciphertext" and "tag", and nothing else. The protected header says how the
+// content is encrypted; how its key is wrapped stands in each recipient's own header.
 type JWE struct {
 	Enc        Encryption
 	Protected  string         // as it stands in the JWE; authenticated with the content

@@ -150,7 +150,8 @@ func TestKnownDerivation(t *testing.T) {
 	}
 }
 
-// TestChangedAnswers flips each bit of each byte that is encoded anywhere in the known JWEs, and each letter of the rest.
+// TestChangedAnswers flips each bit of each byte that is encoded anywhere in the known JWEs, and each letter of the
+// rest.
 func TestChangedAnswers(t *testing.T) {
 	for name, v := range vectors(t) {
 		t.Run(name, func(t *testing.T) {
@@ -442,6 +443,7 @@ func TestParseRefuses(t *testing.T) {
 	jwe, _ := encrypt(t, XC20P, []byte("content"), nil, a)
 	good := string(jwe)
 	header := encode64([]byte(`{"enc":"XC20P"}`))
+	iv, tag := `"iv":"`+strings.Repeat("0", 32)+`"`, `"tag":"`+strings.Repeat("0", 21)+`A"`
 	protected := func(h string) string { return strings.Replace(good, header, encode64([]byte(h)), 1) }
 	for name, s := range map[string]string{
 		"nothing":              ``,
@@ -466,8 +468,8 @@ func TestParseRefuses(t *testing.T) {
 		"the iv of another":    protected(`{"enc":"A256GCM"}`),
 		"no recipients":        strings.Replace(good, `"recipients":[`, `"recipients":[],"x":[`, 1),
 		"recipients are none":  strings.Replace(good, `"recipients":`, `"recipients":null,"x":`, 1),
-		"no recipients at all": `{"protected":"` + header + `","iv":"` + strings.Repeat("0", 32) + `","ciphertext":"","tag":"` + strings.Repeat("0", 21) + `A"}`,
-		"no ciphertext":        `{"protected":"` + header + `","recipients":[],"iv":"` + strings.Repeat("0", 32) + `","tag":"` + strings.Repeat("0", 21) + `A"}`,
+		"no recipients at all": `{"protected":"` + header + `",` + iv + `,"ciphertext":"",` + tag + `}`,
+		"no ciphertext":        `{"protected":"` + header + `","recipients":[],` + iv + `,` + tag + `}`,
 		"recipient is unknown": strings.Replace(good, `"encrypted_key"`, `"encryptedKey"`, 1),
 	} {
 		if _, err := open([]byte(s), reader); err == nil || err == ErrDecrypt {
