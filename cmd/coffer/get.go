@@ -32,10 +32,10 @@ func (c *getCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close()
 	t := &transfer{program: p, owner: o}
-	if strings.HasPrefix(strings.TrimSpace(c.Path), "coffer:") {
+	if isLink(c.Path) {
 		err = c.link(ctx, t)
 	} else if id, notID := coffer.ParseObjectID(c.Path); notID == nil {
-		err = c.byID(ctx, t, o.Agent, id)
+		err = c.byID(ctx, t, id)
 	} else {
 		err = c.byPath(ctx, t)
 	}
@@ -64,9 +64,9 @@ func (c *getCommand) byPath(ctx context.Context, t *transfer) error {
 	return c.single(ctx, t, object)
 }
 
-// byID fetches a document of the vault that the agent is for.
-func (c *getCommand) byID(ctx context.Context, t *transfer, a *agent.Agent, id coffer.ObjectID) error {
-	object, err := a.GetID(ctx, id)
+// byID fetches a document of the vault, whoever wrote it.
+func (c *getCommand) byID(ctx context.Context, t *transfer, id coffer.ObjectID) error {
+	object, err := t.owner.GetID(ctx, id)
 	if errors.Is(err, coffer.NotExist) {
 		return failed(coffer.NotExist, "", "there is no such document in the vault, or none for you")
 	}
@@ -83,10 +83,17 @@ func (c *getCommand) link(ctx context.Context, t *transfer) error {
 		return err
 	}
 	if len(l.Objects) == 1 {
-		return explainShare(c.byID(ctx, t, guest, l.Objects[0].ID))
+		object, err := guest.GetID(ctx, l.Objects[0].ID)
+		if err != nil {
+			return explainShare(explain(err, "", "cannot get what was shared"))
+		}
+		return c.single(ctx, t, object)
 	}
-	return explainShare(c.shared(ctx, t, guest, l))
+	return c.shared(ctx, t, guest, l)
 }
+
+// isLink reports whether a path or destination is the link of a share.
+func isLink(s string) bool { return strings.HasPrefix(strings.TrimSpace(s), "coffer:") }
 
 // follow opens the text of a link, and returns an agent for the vault that it leads to.
 func (p *program) follow(o *owner, text string) (*agent.Link, *agent.Agent, error) {

@@ -63,7 +63,7 @@ func (c *getCommand) shared(ctx context.Context, t *transfer, guest *agent.Agent
 		found, paths = append(found, object.Info), append(paths, object.Path)
 	}
 	if len(found) == 0 {
-		return failed(coffer.NotExist, "", "nothing is left")
+		return explainShare(coffer.NotExist)
 	}
 	g, err := c.into(t)
 	if err != nil {

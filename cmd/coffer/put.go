@@ -9,15 +9,17 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent"
+	"github.com/cofferhq/coffer/grant"
 )
 
 type putCommand struct {
 	Source string `arg:"" name:"src" help:"File or folder; - is standard input."`
-	Dest   string `arg:"" name:"dest" help:"Where to keep it. Below DEST if that is a folder or ends in a slash."`
+	Dest   string `arg:"" name:"dest" help:"Where to keep it; below DEST if that is a folder or ends in a slash. Or the link of a share for writing."`
 	Type   string `placeholder:"T" help:"The source is JSON: keep it as an object of this type."`
 	Force  bool   `help:"Store files again whose size and time of change are those of what is stored."`
 }
@@ -48,6 +50,8 @@ func (c *putCommand) Run(ctx context.Context, p *program) error {
 	defer o.close()
 	t := &transfer{program: p, owner: o, again: c.Force}
 	switch {
+	case isLink(c.Dest):
+		err = c.shared(ctx, t, source)
 	case c.Type != "":
 		err = c.object(ctx, t, source)
 	case source == nil:
@@ -113,21 +117,18 @@ func (c *putCommand) dest(ctx context.Context, t *transfer, name string) (string
 
 // object stores a typed object.
 func (c *putCommand) object(ctx context.Context, t *transfer, info fs.FileInfo) error {
-	source, name, in := agent.Source{Type: c.Type}, "", t.program.stdin
+	name, in := "", t.program.stdin
 	if info != nil {
-		f, err := os.Open(c.Source)
+		f, err := openSource(c.Source)
 		if err != nil {
-			return failed(kindOf(err), "", "cannot read %s: %v", c.Source, withoutPath(err))
+			return err
 		}
 		defer f.Close()
-		source.Modified, name, in = info.ModTime(), filepath.Base(c.Source), f
+		name, in = filepath.Base(c.Source), f
 	}
-	var err error
-	if source.Value, err = io.ReadAll(io.LimitReader(untilDone(ctx, in), agent.MaxValue+1)); err != nil {
-		return explain(err, "", "cannot read %s", c.Source)
-	}
-	if len(source.Value) > agent.MaxValue {
-		return failed(coffer.Invalid, "store it as a file, without --type", "an object has at most %s", bytesText(agent.MaxValue))
+	source, err := c.value(ctx, in, info)
+	if err != nil {
+		return err
 	}
 	dest, _, err := c.dest(ctx, t, name)
 	if err != nil {
@@ -138,6 +139,74 @@ func (c *putCommand) object(ctx context.Context, t *transfer, info fs.FileInfo) 
 		return explain(err, "", "cannot store %s as an object", c.Source)
 	}
 	return t.stored(there, false, "stored %s, %s", there.Path, there.Type)
+}
+
+// value reads a typed object.
+func (c *putCommand) value(ctx context.Context, in io.Reader, info fs.FileInfo) (s agent.Source, err error) {
+	s.Type = c.Type
+	if info != nil {
+		s.Modified = info.ModTime()
+	}
+	if s.Value, err = io.ReadAll(io.LimitReader(untilDone(ctx, in), agent.MaxValue+1)); err != nil {
+		return s, explain(err, "", "cannot read %s", c.Source)
+	}
+	if len(s.Value) > agent.MaxValue {
+		return s, failed(coffer.Invalid, "store it as a file, without --type", "an object has at most %s", bytesText(agent.MaxValue))
+	}
+	return s, nil
+}
+
+// shared writes to an object that somebody else shared.
+func (c *putCommand) shared(ctx context.Context, t *transfer, info fs.FileInfo) error {
+	if info != nil && info.IsDir() {
+		return failed(coffer.Invalid, "give a file", "a folder cannot be written to the link of a share")
+	}
+	l, guest, err := t.program.follow(t.owner, c.Dest)
+	if err != nil {
+		return err
+	}
+	if len(l.Objects) != 1 {
+		return failed(coffer.Invalid, "ask for a link to one", "the link is for %d objects", len(l.Objects))
+	}
+	if !slices.Contains(l.Objects[0].Actions, grant.Write) {
+		return failed(coffer.Denied, "ask for a share to write", "the link is for reading")
+	}
+	in := t.program.stdin
+	var source agent.Source
+	if info != nil {
+		f, err := openSource(c.Source)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+		source = agent.Source{Reader: f, Size: info.Size(), Modified: info.ModTime(), Mode: info.Mode()}
+	}
+	switch {
+	case c.Type != "":
+		if source, err = c.value(ctx, in, info); err != nil {
+			return err
+		}
+	case info == nil:
+		source = agent.Source{Reader: untilDone(ctx, in), Size: -1}
+	}
+	t.bar = t.program.progress("shared", source.Size)
+	defer t.bar.done()
+	there, err := guest.PutID(ctx, l.Objects[0].ID, source, agent.PutOptions{Progress: t.counter()})
+	t.bar.done()
+	if err != nil {
+		return explainShare(explain(err, "", "cannot store %s", c.Source))
+	}
+	return t.stored(there, false, "stored %s", bytesText(there.Size))
+}
+
+// openSource opens a file to be stored.
+func openSource(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, failed(kindOf(err), "", "cannot read %s: %v", name, withoutPath(err))
+	}
+	return f, nil
 }
 
 // stream stores what comes from standard input.
@@ -165,9 +234,9 @@ func (c *putCommand) file(ctx context.Context, t *transfer, info fs.FileInfo) er
 	}
 	t.bar = t.program.progress(dest, info.Size())
 	defer t.bar.done()
-	f, err := os.Open(c.Source)
+	f, err := openSource(c.Source)
 	if err != nil {
-		return failed(kindOf(err), "", "cannot read %s: %v", c.Source, withoutPath(err))
+		return err
 	}
 	defer f.Close()
 	after, unchanged, err := t.put(ctx, f, dest, there)
