@@ -1,10 +1,13 @@
-// Writes a document as the published client does, for others to read. Input: see given.mjs, with content, meta, and for
-// a stream its bytes in base64 and the chunk size. Prints {"id", "sequence"}.
+// Writes a document as the published client does, for others to read. Input: see given.mjs, with content and meta, for
+// a stream its bytes in base64 and the chunk size, and update to change the document that is there already. Prints
+// {"id", "sequence"}.
 import {given} from './given.mjs';
 
-const {edv, id, content, meta, stream, chunkSize} = await given();
-const bytes = stream === undefined ? undefined : Buffer.from(stream, 'base64');
-const doc = await edv.insert({
-  doc: {id, content, meta}, chunkSize, stream: bytes && new Blob([bytes]).stream()
-});
+const {edv, id, content, meta, stream, chunkSize, update} = await given();
+const parts = {
+  chunkSize, stream: stream === undefined ? undefined : new Blob([Buffer.from(stream, 'base64')]).stream()
+};
+const doc = update ?
+  await edv.update({doc: {...await edv.get({id}), content}, ...parts}) :
+  await edv.insert({doc: {id, content, meta}, ...parts});
 console.log(JSON.stringify({id: doc.id, sequence: doc.sequence}));
