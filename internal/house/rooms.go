@@ -74,6 +74,7 @@ var Rooms = []Room{
 		NoClock: true,
 	},
 	{Path: "internal/house"},
+	{Path: "internal/providerview", Any: true},
 
 	// The owner's wing: it is handed vaults and a keyring.
 	{

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/rand"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -20,6 +21,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/cofferhq/coffer/keyring"
 )
 
 // places are the columns of the table, in its order.
@@ -194,7 +197,8 @@ func TestUC02ProviderView(t *testing.T) {
 
 	alice, bob := newPerson(t, coffer), newPerson(t, coffer)
 	url := "http://" + front.Addr().String()
-	alice.coffer("init", "--node", url)
+	identity, secrets := alice.identity()
+	alice.coffer("init", "--node", url, "--keyring", identity)
 	bob.coffer("init", "--node", url)
 
 	small, large, file, folder := random(), random(), random(), random()
@@ -229,11 +233,14 @@ func TestUC02ProviderView(t *testing.T) {
 		NewPattern("value of a field", []byte(value)),
 		NewPattern("text of a query", []byte(query)),
 		NewPattern("passphrase", []byte(alice.passphrase)),
-		NewPattern("the owner's secrets", secret(t, alice)),
 		NewPattern("identifier of the owner", []byte(owner["did"].(string))),
 		NewPattern("identifier of a reader", []byte(reader["did"].(string))),
 		NewPattern("id of the vault", []byte(vault[strings.LastIndex(vault, "/")+1:])),
 		NewPattern("id of a document", []byte(share["documentId"].(string))),
+	}
+
+	for _, b := range secrets {
+		patterns = append(patterns, NewPattern("the owner's secrets", b))
 	}
 
 	seen := map[string]map[string]bool{}
@@ -344,7 +351,21 @@ func TestPatternIsFoundInEveryForm(t *testing.T) {
 
 func encode(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// secret returns the owner's root secret.
-func secret(t *testing.T, p *person) []byte {
-	panic("set when keyring is there")
+// identity makes the person's keyring file and returns its path and every secret in it.
+func (p *person) identity() (path string, secrets [][]byte) {
+	p.t.Helper()
+	seed, mac := make([]byte, 32), make([]byte, 32)
+	rand.Read(seed)
+	rand.Read(mac)
+	ring, err := keyring.FromSeeds(seed, mac, "urn:example:hmac")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer ring.Close()
+	path = filepath.Join(p.home, "identity.json")
+	if err := keyring.Save(path, ring, keyring.Passphrase([]byte(p.passphrase))); err != nil {
+		p.t.Fatal(err)
+	}
+	agreement := sha512.Sum512(seed)
+	return path, [][]byte{seed, mac, agreement[:32]}
 }
