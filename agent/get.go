@@ -134,6 +134,9 @@ func (o *Object) ReadAt(ctx context.Context, p []byte, offset int64) (n int, err
 	if offset < 0 {
 		return 0, coffer.Errorf("read", coffer.Invalid, "negative offset")
 	}
+	if len(p) == 0 {
+		return 0, nil
+	}
 	if o.stream == nil {
 		if offset >= int64(len(o.held)) {
 			return 0, io.EOF
