@@ -75,21 +75,25 @@ func script(t *testing.T, stdin []byte, args ...string) ([]byte, error) {
 	return out, err
 }
 
-// serve builds and starts cofferd, with the race detector if the test has it, and returns the URL it listens at. At the
-// end of the test it is stopped, and must have stopped well.
-func serve(t *testing.T) (base string) {
+// build builds one of our programs, with the race detector if the test has it, and returns its file.
+func build(t *testing.T, name string) string {
 	t.Helper()
-	dir := t.TempDir()
-	bin := filepath.Join(dir, "cofferd")
+	bin := filepath.Join(t.TempDir(), name)
 	args := []string{"build", "-o", bin}
 	if raced() {
 		args = append(args, "-race")
 	}
-	if out, err := exec.Command("go", append(args, "../../cmd/cofferd")...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", append(args, "../../cmd/"+name)...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return bin
+}
 
-	cmd := exec.Command(bin, "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"))
+// serve starts cofferd and returns the URL it listens at. At the end of the test it is stopped, and must have stopped
+// well.
+func serve(t *testing.T) (base string) {
+	t.Helper()
+	cmd := exec.Command(build(t, "cofferd"), "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data"))
 	var log lockedBuffer
 	cmd.Stderr = &log
 	stdout, err := cmd.StdoutPipe()

@@ -1,0 +1,99 @@
+package edv_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/cofferhq/coffer/keyring"
+)
+
+// TestProgram lets the owner's program and the published client work on the same vault with the same keys.
+func TestProgram(t *testing.T) {
+	nodejs(t)
+	base := serve(t)
+	alice := newPerson(t, base)
+	dir := t.TempDir()
+	bin := build(t, "coffer")
+	const passphrase = "of the story"
+	coffer := func(args ...string) []byte {
+		t.Helper()
+		cmd := exec.Command(bin, args...)
+		cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME=", "XDG_DATA_HOME=", "XDG_STATE_HOME=",
+			"COFFER_PROFILE=", "COFFER_PASSPHRASE="+passphrase)
+		out, err := cmd.Output()
+		if err != nil {
+			var exit *exec.ExitError
+			errors.As(err, &exit)
+			t.Fatalf("coffer %q: %v\n%s", args, err, exit.Stderr)
+		}
+		return out
+	}
+	keys := filepath.Join(dir, "keyring.json")
+	if err := keyring.Save(keys, alice.ring, keyring.Passphrase([]byte(passphrase))); err != nil {
+		t.Fatal(err)
+	}
+	var identity struct{ DID, Vault string }
+	if err := json.Unmarshal(coffer("init", "--json", "--node", base, "--keyring", keys), &identity); err != nil {
+		t.Fatal(err)
+	}
+	if identity.DID != alice.ring.DID() {
+		t.Fatalf("the program is %s", identity.DID)
+	}
+	vault, err := alice.client.Vault(identity.Vault)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for name, size := range map[string]int{"letter.txt": 1000, "film.bin": 3 << 20} {
+		data := make([]byte, size)
+		rand.Read(data)
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name+" put by the program, read there", func(t *testing.T) {
+			var stored struct{ DocumentID string }
+			if err := json.Unmarshal(coffer("put", "--json", file, "box/"+name), &stored); err != nil {
+				t.Fatal(err)
+			}
+			got := alice.read(t, vault, input{"id": stored.DocumentID})
+			var content struct{ Path, Data string }
+			if err := json.Unmarshal(got.Content, &content); err != nil {
+				t.Fatal(err)
+			}
+			if content.Path != "box/"+name {
+				t.Errorf("it is at %q", content.Path)
+			}
+			kept, err := base64.RawURLEncoding.DecodeString(content.Data)
+			if got.Stream != nil {
+				kept = *got.Stream
+			}
+			if err != nil || !bytes.Equal(kept, data) {
+				t.Errorf("%d bytes are not the file's %d: %v", len(kept), size, err)
+			}
+			found := alice.read(t, vault, input{
+				"equals": input{"content.path": "box/" + name}, "indexes": []string{"content.path"},
+			})
+			if found.ID != stored.DocumentID {
+				t.Errorf("found %s by its path", found.ID)
+			}
+		})
+		t.Run(name+" written there, got by the program", func(t *testing.T) {
+			id := alice.write(t, vault, input{"content": input{}, "stream": data})
+			if got := coffer("get", id.String(), "-"); !bytes.Equal(got, data) {
+				t.Errorf("%d bytes are not the %d written", len(got), size)
+			}
+		})
+	}
+	t.Run("an object written there, got by the program", func(t *testing.T) {
+		id := alice.write(t, vault, input{"content": input{"kind": "note", "text": "Grüße"}})
+		sameJSON(t, coffer("get", id.String(), "-"), `{"kind":"note","text":"Grüße"}`)
+	})
+}
