@@ -72,12 +72,6 @@ type sealed struct {
 	Coffer  jsontext.Value `json:"coffer,omitzero"`
 }
 
-// wire is a document as it is written. An open stream is {}, which "omitempty" would leave out.
-type wire struct {
-	edv.Document
-	Stream *edv.StreamRef `json:"stream,omitzero"`
-}
-
 // Seal returns a document ready to be put into a vault: its Body is the encrypted document as it travels, and Tags and
 // Stream say what the Body says. Invalid for values that are not JSON objects, for recipients whose key is no X25519
 // key, and for what [coffer.Document.Check] refuses; otherwise the keyring's own error.
@@ -118,10 +112,10 @@ func Seal(ctx context.Context, ring coffer.Keyring, p Plain, o Options) (*coffer
 	if err != nil {
 		return nil, coffer.E(op, coffer.Invalid, err)
 	}
-	w := wire{Document: edv.Document{
+	w := edv.Document{
 		ID: o.ID, Sequence: o.Sequence, Indexed: entries,
 		JWE: key.Encrypt(protected, recipients, plaintext),
-	}}
+	}
 	d := &coffer.Document{ID: o.ID, Sequence: o.Sequence, Parents: o.Parents, Tags: edv.Tags(entries)}
 	if p.Stream != nil {
 		w.Stream, d.Stream = p.Stream.outside()

@@ -11,8 +11,8 @@ import (
 type Document struct {
 	ID       coffer.ObjectID `json:"id"`
 	Sequence uint64          `json:"sequence"`
-	Indexed  []Entry         `json:"indexed,omitempty"`
-	Stream   *StreamRef      `json:"stream,omitempty"`
+	Indexed  []Entry         `json:"indexed,omitzero"`
+	Stream   *StreamRef      `json:"stream,omitzero"`
 	JWE      jsontext.Value  `json:"jwe"`
 }
 
@@ -27,13 +27,13 @@ type Entry struct {
 type Attribute struct {
 	Name   string `json:"name"`
 	Value  string `json:"value"`
-	Unique bool   `json:"unique,omitempty"`
+	Unique bool   `json:"unique,omitzero"`
 }
 
 // A StreamRef names the set of chunks that belongs to a document. Both members are absent while the stream is open.
 type StreamRef struct {
-	Sequence *uint64 `json:"sequence,omitempty"`
-	Chunks   *uint64 `json:"chunks,omitempty"`
+	Sequence *uint64 `json:"sequence,omitzero"`
+	Chunks   *uint64 `json:"chunks,omitzero"`
 }
 
 // jwe is a JWE in the general JSON serialization, as far as a server looks into it.
