@@ -138,7 +138,7 @@ func (c *call) batchFailed(err error, n, at int) error {
 	outcomes := make([]outcome, n)
 	for i := range outcomes {
 		if outcomes[i] = (outcome{Status: notDone, Message: "not done"}); at < 0 || i == at {
-			outcomes[i] = outcome{Status: f.status, Name: f.name, Message: f.Error(), Kind: kind}
+			outcomes[i] = outcome{Status: f.status, Name: f.name, Message: f.reason(), Kind: kind}
 		}
 	}
 	return c.encode(f.status, outcomes)

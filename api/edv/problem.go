@@ -142,10 +142,19 @@ func (f *failure) problem() *problem {
 	case http.StatusInternalServerError:
 		p.Message = "The server failed."
 	default:
-		p.Message = f.Error()
+		p.Message = f.reason()
 		p.Cause = &cause{Name: kindTexts[kind], Message: kind.Error()}
 	}
 	return p
+}
+
+// reason is why, without what of ours was at work.
+func (f *failure) reason() string {
+	var e *coffer.Error
+	if errors.As(f.err, &e) && e.Err != nil {
+		return e.Err.Error()
+	}
+	return coffer.KindOf(f.err).Error()
 }
 
 func (f *failure) body() []byte {

@@ -192,17 +192,17 @@ func (v *RemoteVault) Apply(ctx context.Context, writes ...coffer.Write) ([]coff
 			}
 		}
 	}
-	if len(writes) > 1 {
-		return v.batch(ctx, writes)
-	}
-	for _, w := range writes {
-		ch, err := v.applyOne(ctx, w)
+	switch len(writes) {
+	case 0:
+		return nil, nil
+	case 1:
+		ch, err := v.applyOne(ctx, writes[0])
 		if err != nil {
 			return nil, err
 		}
 		return []coffer.Change{ch}, nil
 	}
-	return nil, nil
+	return v.batch(ctx, writes)
 }
 
 // agree checks that the server will see the document as the caller does.

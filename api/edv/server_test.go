@@ -583,7 +583,6 @@ func TestBatch(t *testing.T) {
 	before := w.changes(t)
 	for bad, want := range map[string]string{
 		`{"delete":"` + coffer.NewObjectID().String() + `"}`:                  "404 [404 404 404 404 404 404]",
-		documentJSON(coffer.NewObjectID(), 0, "x"):                            "201",
 		`{"put":` + documentJSON(coffer.NewObjectID(), 1) + `,"ifMatch":"x"}`: "409 [424 424 424 424 424 409]",
 		`{"put":` + documentJSON(doomed, 1) + `}`:                             "400 [400 400 400 400 400 400]",
 		`{"delete":"x"}`: "400 [424 424 424 424 424 400]",
