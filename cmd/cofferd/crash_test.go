@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent"
+	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/api/edv"
+	"github.com/cofferhq/coffer/keyring"
+)
+
+// TestCrash kills the node with SIGKILL in the middle of 16 writers, again and again. After each restart every write that
+// was acknowledged is there, and the store is in order.
+func TestCrash(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	p := start(t, nil, "--listen", "127.0.0.1:0", "--data", data, "--log-level", "warn")
+	address := p.origin[len("http://"):]
+	ring, vault := newVault(t, p.origin)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	w := &writers{vault: vault, ring: ring, documents: map[coffer.ObjectID]coffer.Rev{}, files: map[string][]byte{}}
+	rounds := 4
+	if testing.Short() {
+		rounds = 1
+	}
+	for round := range rounds {
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		for i := range 16 {
+			seed := random.Uint64()
+			running.Go(func() {
+				var err error
+				if i < 12 {
+					err = w.write(ctx, seed)
+				} else {
+					err = w.store(ctx, fmt.Sprintf("round-%d/writer-%d", round, i))
+				}
+				// The node goes away; nothing else may fail.
+				if !errors.Is(err, coffer.Unavailable) && ctx.Err() == nil {
+					t.Errorf("writer %d: %v", i, err)
+				}
+			})
+		}
+		before := w.count()
+		time.Sleep(time.Duration(300+random.IntN(700)) * time.Millisecond)
+		p.stop(t, syscall.SIGKILL)
+		cancel()
+		running.Wait()
+		if n := w.count(); n < before+16 {
+			t.Fatalf("only %d writes were acknowledged before the crash: it tells nothing", n-before)
+		}
+
+		if code, stdout, stderr := call(t.Context(), nil, "check", "--data", data); code != 0 {
+			t.Fatalf("check after crash %d: exit code %d\n%s%s", round, code, stdout, stderr)
+		}
+		p = start(t, nil, "--listen", address, "--data", data, "--log-level", "warn")
+		w.verify(t)
+	}
+	t.Logf("%d acknowledged writes are there after %d crashes", w.count(), rounds)
+	if err := p.stop(t, syscall.SIGTERM); err != nil {
+		t.Errorf("the end: %v\n%s", err, p.log)
+	}
+	if code, stdout, stderr := call(t.Context(), nil, "check", "--data", data); code != 0 {
+		t.Errorf("check at the end: exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// Writers write into one vault and remember what was acknowledged.
+type writers struct {
+	vault *edv.RemoteVault
+	ring  *keyring.Ring
+
+	mu        sync.Mutex
+	documents map[coffer.ObjectID]coffer.Rev // the latest acknowledged
+	files     map[string][]byte
+	writes    int
+}
+
+func (w *writers) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.writes
+}
+
+// write inserts and replaces documents until it fails.
+func (w *writers) write(ctx context.Context, seed uint64) error {
+	random := rand.New(rand.NewPCG(seed, 1))
+	for {
+		d := &coffer.Document{ID: coffer.NewObjectID()}
+		for revision := range 1 + random.IntN(3) {
+			if revision > 0 {
+				d = &coffer.Document{ID: d.ID, Sequence: d.Sequence + 1, Parents: []coffer.Rev{d.Rev()}}
+			}
+			if err := w.sealed(ctx, d, 100+random.IntN(20_000)); err != nil {
+				return err
+			}
+			if _, err := coffer.Put(ctx, w.vault, d); err != nil {
+				return err
+			}
+			w.mu.Lock()
+			w.documents[d.ID] = d.Rev()
+			w.writes++
+			w.mu.Unlock()
+		}
+	}
+}
+
+// sealed gives the document a body.
+func (w *writers) sealed(ctx context.Context, d *coffer.Document, size int) error {
+	content, err := json.Marshal(map[string]string{"text": string(bytes.Repeat([]byte("x"), size))})
+	if err != nil {
+		return err
+	}
+	made, err := seal.Seal(ctx, w.ring, seal.Plain{Content: content}, seal.Options{ID: d.ID, Sequence: d.Sequence, Parents: d.Parents})
+	if err != nil {
+		return err
+	}
+	d.Body, d.Tags, d.Stream = made.Body, made.Tags, made.Stream
+	return nil
+}
+
+// store puts files with chunks until it fails.
+func (w *writers) store(ctx context.Context, name string) error {
+	a, err := agent.New(agent.Options{Vault: w.vault, Keyring: w.ring})
+	if err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		path := fmt.Sprintf("%s/%d", name, i)
+		b := bytes.Repeat([]byte(path), 200_000)
+		if _, err := a.Put(ctx, path, agent.Source{Reader: bytes.NewReader(b), Size: int64(len(b))}, agent.PutOptions{}); err != nil {
+			return err
+		}
+		w.mu.Lock()
+		w.files[path] = []byte(path)
+		w.writes++
+		w.mu.Unlock()
+	}
+}
+
+// verify reads all that was acknowledged. A document may have a later revision: one that was accepted, and whose
+// acknowledgement the crash swallowed.
+func (w *writers) verify(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lost := 0
+	for id, want := range w.documents {
+		docs, err := w.vault.Get(ctx, id)
+		if err != nil || len(docs) != 1 {
+			lost++
+			t.Logf("an acknowledged document: %v", err)
+			continue
+		}
+		if got := docs[0].Rev(); got != want && (len(docs[0].Parents) != 1 || docs[0].Parents[0] != want) {
+			lost++
+			continue
+		}
+		w.documents[id] = docs[0].Rev()
+	}
+	a, err := agent.New(agent.Options{Vault: w.vault, Keyring: w.ring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, pattern := range w.files {
+		o, err := a.Get(ctx, path)
+		if err != nil {
+			lost++
+			t.Logf("an acknowledged file: %v", err)
+			continue
+		}
+		got := make(sink, o.Size)
+		if err := o.WriteTo(ctx, got, nil); err != nil || !bytes.Equal(got, bytes.Repeat(pattern, 200_000)) {
+			lost++
+			t.Logf("an acknowledged file reads otherwise: %v", err)
+		}
+	}
+	if lost > 0 {
+		t.Fatalf("%d of %d acknowledged things are lost", lost, len(w.documents)+len(w.files))
+	}
+}
+
+// A sink is memory of fixed size that is written to at offsets.
+type sink []byte
+
+func (s sink) WriteAt(b []byte, offset int64) (int, error) {
+	if offset < 0 || offset+int64(len(b)) > int64(len(s)) {
+		return 0, errors.New("beyond the end")
+	}
+	return copy(s[offset:], b), nil
+}
