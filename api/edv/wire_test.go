@@ -36,19 +36,26 @@ type host struct{ *vault.Service }
 
 func (h host) As(caller grant.Caller, id coffer.VaultID) edv.View { return h.Service.As(caller, id) }
 
-// newWire returns a server with one vault of alice's. change may change the server's options.
-func newWire(t testing.TB, limits vault.Limits, change func(*edv.ServerOptions)) *wire {
+// serverOptions are those of a server over the vaults.
+func serverOptions(t testing.TB, v *coffertest.Vaults) edv.ServerOptions {
 	t.Helper()
 	resolver, err := ident.New(ident.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{Vaults: coffertest.NewVaults(t, limits), alice: coffertest.Person(t, "alice"), bob: coffertest.Person(t, "bob")}
-	o := edv.ServerOptions{Host: host{w.Service}, Origin: coffertest.Origin, Key: resolver.Key, Resolve: resolver.Resolve,
+	return edv.ServerOptions{Host: host{v.Service}, Origin: coffertest.Origin, Key: resolver.Key, Resolve: resolver.Resolve,
 		Now: time.Now, Report: func(route string, err error) { t.Errorf("%s failed: %v", route, err) }}
+}
+
+// newWire returns a server with one vault of alice's. change may change the server's options.
+func newWire(t testing.TB, limits vault.Limits, change func(*edv.ServerOptions)) *wire {
+	t.Helper()
+	w := &wire{Vaults: coffertest.NewVaults(t, limits), alice: coffertest.Person(t, "alice"), bob: coffertest.Person(t, "bob")}
+	o := serverOptions(t, w.Vaults)
 	if change != nil {
 		change(&o)
 	}
+	var err error
 	if w.server, err = edv.NewServer(o); err != nil {
 		t.Fatal(err)
 	}
