@@ -62,6 +62,9 @@ const (
 	identityKeyFile = "node.key"
 )
 
+// transferTime bounds receiving a request and sending an answer: 10 MB take that long at 17 kB a second.
+const transferTime = 10 * time.Minute
+
 // shutdownTime is how long requests under way may take once the node is told to stop.
 const shutdownTime = 15 * time.Second
 
@@ -132,7 +135,7 @@ func Open(ctx context.Context, c Config) (n *Node, err error) {
 }
 
 func (n *Node) openStores() error {
-	documents, err := pebble.Open(filepath.Join(n.config.Data, documentsFolder), pebble.Options{Memory: n.config.Memory, Logger: n.log})
+	documents, err := pebble.Open(filepath.Join(n.config.Data, documentsFolder), pebble.Options{Memory: n.config.Memory, Logger: n.log, Separate: 1024})
 	if err != nil {
 		return err
 	}
@@ -273,6 +276,8 @@ func (n *Node) Serve(ctx context.Context) error {
 		Handler:           n.handler,
 		TLSConfig:         n.tls,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       transferTime,
+		WriteTimeout:      transferTime, // requests that wait set their own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(quiet{n.log.Handler()}, slog.LevelDebug),
