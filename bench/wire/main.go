@@ -21,6 +21,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +45,8 @@ var (
 	span      = flag.Duration("time", 3*time.Second, "length of a measurement")
 	serve     = flag.String("serve", "", "used by the program itself")
 	dir       = flag.String("dir", "", "used by the program itself")
+	profile   = flag.String("profile", "", "write a CPU profile of the node to this file")
+	only      = flag.String("only", "", "measure only the rows whose names begin so")
 )
 
 func main() {
@@ -63,7 +67,19 @@ func main() {
 }
 
 func serveNode(dir string) error {
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	n, err := node.Open(ctx, node.Config{Data: dir, Listen: "127.0.0.1:0", Memory: 256 << 20})
 	if err != nil {
 		return err
@@ -75,6 +91,7 @@ func serveNode(dir string) error {
 // A server is a child process that serves.
 type server struct {
 	cmd    *exec.Cmd
+	dir    string
 	origin string
 }
 
@@ -83,7 +100,7 @@ func start(kind string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{cmd: exec.Command(os.Args[0], "-serve", kind, "-dir", dir)}
+	s := &server{dir: dir, cmd: exec.Command(os.Args[0], "-serve", kind, "-dir", dir, "-profile", *profile)}
 	s.cmd.Stderr = os.Stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -98,9 +115,9 @@ func start(kind string) (*server, error) {
 }
 
 func (s *server) stop() {
-	s.cmd.Process.Kill()
+	s.cmd.Process.Signal(os.Interrupt)
 	s.cmd.Wait()
-	os.RemoveAll(s.cmd.Args[4])
+	os.RemoveAll(s.dir)
 }
 
 // cpu returns the CPU time that the server has used.
@@ -457,6 +474,9 @@ func measure() error {
 	var stores []float64
 	for range *rounds {
 		for _, r := range rows {
+			if !strings.HasPrefix(r.name, *only) {
+				continue
+			}
 			requests, err := r.make()
 			if err != nil {
 				return err
@@ -477,6 +497,9 @@ func measure() error {
 	}
 	fmt.Printf("%-18s %5s %12s %14s\n", "", "conns", "requests/s", "server CPU µs")
 	for _, r := range rows {
+		if len(r.rates) == 0 {
+			continue
+		}
 		fmt.Printf("%-18s %5d %12.0f %14.0f\n", r.name, r.conns, median(r.rates), median(r.costs))
 	}
 	fmt.Printf("%-18s %5d %12.0f %14s\n", "insert, store only", 64, median(stores), "")
