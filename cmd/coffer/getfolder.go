@@ -54,7 +54,7 @@ func (c *getCommand) shared(ctx context.Context, t *transfer, guest *agent.Agent
 	for _, s := range l.Objects {
 		object, err := guest.GetID(ctx, s.ID)
 		if errors.Is(err, coffer.NotExist) {
-			t.program.note("one of the objects is gone, or not shared any more")
+			t.note("one of the objects is gone, or not shared any more")
 			continue
 		}
 		if err != nil {

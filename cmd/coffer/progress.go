@@ -50,14 +50,6 @@ func (g *progress) read(r io.Reader) io.Reader {
 	return countedReader{r, g}
 }
 
-// write returns w, counted.
-func (g *progress) write(w io.Writer) io.Writer {
-	if g == nil {
-		return w
-	}
-	return countedWriter{w, g}
-}
-
 type countedReader struct {
 	io.Reader
 	g *progress
@@ -65,17 +57,6 @@ type countedReader struct {
 
 func (c countedReader) Read(b []byte) (int, error) {
 	n, err := c.Reader.Read(b)
-	c.g.add(int64(n))
-	return n, err
-}
-
-type countedWriter struct {
-	io.Writer
-	g *progress
-}
-
-func (c countedWriter) Write(b []byte) (int, error) {
-	n, err := c.Writer.Write(b)
 	c.g.add(int64(n))
 	return n, err
 }

@@ -120,7 +120,7 @@ func (u *folderPut) walk(ctx context.Context, dir, dest string, exists bool) err
 		}
 		switch {
 		case e.Type()&fs.ModeSymlink != 0:
-			u.program.note("skipped the symbolic link %s", name)
+			u.note("skipped the symbolic link %s", name)
 		case e.IsDir():
 			if exists && !known.IsFolder() {
 				u.complain(failed(coffer.Conflict, "remove it first", "%s is a folder here and a file there", name))
@@ -136,7 +136,7 @@ func (u *folderPut) walk(ctx context.Context, dir, dest string, exists bool) err
 				return context.Cause(ctx)
 			}
 		default:
-			u.program.note("skipped %s: neither a file nor a folder", name)
+			u.note("skipped %s: neither a file nor a folder", name)
 		}
 	}
 	return nil

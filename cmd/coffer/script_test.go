@@ -96,32 +96,46 @@ type nodeProcess struct {
 	cmd           *exec.Cmd // nil while it does not run
 }
 
-func (n *nodeProcess) start(ts *testscript.TestScript) error {
-	n.cmd = exec.Command(n.program, "--listen", "127.0.0.1:0", "--data", n.data, "--origin", ts.Getenv("NODE"))
-	n.cmd.Env = []string{}
-	n.cmd.Stderr = ts.Stderr()
-	out, err := n.cmd.StdoutPipe()
+// start starts cofferd behind the gate. Its port is found beforehand, for it says the gate's origin, not its own address:
+// somebody else may take the port meanwhile, so it is tried again.
+func (n *nodeProcess) start(ts *testscript.TestScript) (err error) {
+	for range 5 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return err
+		}
+		address := l.Addr().String()
+		l.Close()
+		if err = n.startAt(address, ts.Getenv("NODE")); err == nil {
+			n.gate.lead(address)
+			return nil
+		}
+	}
+	return err
+}
+
+func (n *nodeProcess) startAt(address, origin string) error {
+	cmd := exec.Command(n.program, "--listen", address, "--data", n.data, "--origin", origin)
+	cmd.Env = []string{}
+	log, err := os.OpenFile(n.data+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	// The address is taken before cofferd says its origin, which is the gate's: it must be found out another way.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	defer log.Close() // the process has its own
+	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		return err
-	}
-	n.cmd.Args[2] = address
-	if err := n.cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		return err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "listening on "+ts.Getenv("NODE")+"\n" {
-		return fmt.Errorf("cofferd wrote %q: %v", line, err)
+	if err != nil || line != "listening on "+origin+"\n" {
+		said, _ := os.ReadFile(n.data + ".log")
+		return fmt.Errorf("cofferd wrote %q and ends with %v\n%s", line, cmd.Wait(), said)
 	}
-	n.gate.lead(address)
+	n.cmd = cmd
 	return nil
 }
 

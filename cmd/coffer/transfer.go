@@ -36,6 +36,12 @@ func (t *transfer) counter() func(done, total int64) {
 	}
 }
 
+// note tells the person something about a single file.
+func (t *transfer) note(format string, args ...any) {
+	t.bar.done()
+	t.program.note(format, args...)
+}
+
 // complain reports the failure of a single file, while the others go on.
 func (t *transfer) complain(err error) {
 	t.mu.Lock()
