@@ -56,7 +56,11 @@ type recipientHeader struct {
 	Rest map[string]jsontext.Value `json:",embed"`
 }
 
-const maxRecipients = 1024
+// Bounds on lists: each entry is compared with the others.
+const (
+	maxRecipients = 1024
+	maxEntries    = 256
+)
 
 // DecodeDocument reads an encrypted document strictly and returns it with body as its Body, its tags taken from the
 // index entries, and no parents. Invalid for anything that the format does not allow.
@@ -75,6 +79,9 @@ func DecodeDocument(body []byte) (*coffer.Document, error) {
 	}
 	if err := w.JWE.check(); err != nil {
 		return nil, err
+	}
+	if len(w.Indexed) > maxEntries {
+		return nil, coffer.Errorf(op, coffer.Invalid, "too many index entries")
 	}
 	d := &coffer.Document{ID: w.ID, Sequence: *w.Sequence, Body: body}
 	for i, e := range w.Indexed {
@@ -145,6 +152,8 @@ func (s *StreamRef) stream() (*coffer.Stream, error) {
 		return &coffer.Stream{Pending: true}, nil
 	case s.Sequence == nil || s.Chunks == nil:
 		return nil, coffer.Errorf("document", coffer.Invalid, "stream has one of sequence and chunks without the other")
+	case *s.Chunks > maxChunkIndex:
+		return nil, coffer.Errorf("document", coffer.Invalid, "stream has too many chunks")
 	}
 	return &coffer.Stream{Sequence: *s.Sequence, Chunks: *s.Chunks}, nil
 }
