@@ -24,20 +24,13 @@ type hostile struct {
 	chunk    func(id coffer.ObjectID, index uint64, ref *coffer.ChunkRef, b []byte) []byte
 	index    func(uint64) uint64 // which chunk is served
 	put      func(ref coffer.ChunkRef) error
-	loose    bool // takes any parents for the present ones
+	written  func([]coffer.Write) // told of what is to be written, which then is not
 }
 
 func (h *hostile) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Change, error) {
-	for i, w := range writes {
-		if d := w.Document; h.loose && d != nil && d.Parents != nil {
-			docs, err := h.Vault.Get(ctx, d.ID)
-			if err != nil {
-				return nil, err
-			}
-			taken := *d
-			taken.Parents = []coffer.Rev{docs[0].Rev()}
-			writes[i].Document = &taken
-		}
+	if h.written != nil {
+		h.written(writes)
+		return nil, coffer.E("apply", coffer.Unavailable, nil)
 	}
 	return h.Vault.Apply(ctx, writes...)
 }
@@ -236,20 +229,23 @@ func TestHostileChunks(t *testing.T) {
 	put(t, a, "f", content)
 	otherChunks := chunks(put(t, a, "g", elsewhere).ID)
 
-	type change = func(id coffer.ObjectID, index uint64, ref *coffer.ChunkRef, b []byte) []byte
 	serve := func(b []byte, ref *coffer.ChunkRef) []byte {
 		ref.Size = int64(len(b))
 		return b
 	}
 	tests := map[string]hostile{
-		"swapped":   {index: func(i uint64) uint64 { return i ^ 1 }},
-		"repeated":  {index: func(i uint64) uint64 { return 0 }},
-		"renamed":   {index: func(i uint64) uint64 { return i ^ 1 }, chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { ref.Index = i; return b }},
-		"missing":   {chunk: func(_ coffer.ObjectID, i uint64, _ *coffer.ChunkRef, b []byte) []byte { return map[bool][]byte{false: b}[i == 3] }},
+		"swapped":  {index: func(i uint64) uint64 { return i ^ 1 }},
+		"repeated": {index: func(i uint64) uint64 { return 0 }},
+		"renamed":  {index: func(i uint64) uint64 { return i ^ 1 }, chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { ref.Index = i; return b }},
+		"missing": {chunk: func(_ coffer.ObjectID, i uint64, _ *coffer.ChunkRef, b []byte) []byte {
+			return map[bool][]byte{false: b}[i == 3]
+		}},
 		"truncated": {chunk: func(_ coffer.ObjectID, i uint64, _ *coffer.ChunkRef, b []byte) []byte { return b[:len(b)-1] }},
-		"shortened": {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { return serve(b[:len(b)-1], ref) }},
-		"emptied":   {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { return serve(b[:0], ref) }},
-		"huge":      {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { ref.Size = 1 << 60; return b }},
+		"shortened": {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte {
+			return serve(b[:len(b)-1], ref)
+		}},
+		"emptied": {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { return serve(b[:0], ref) }},
+		"huge":    {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { ref.Size = 1 << 60; return b }},
 		"flipped": {chunk: func(_ coffer.ObjectID, i uint64, _ *coffer.ChunkRef, b []byte) []byte {
 			b[len(b)-1] ^= 1
 			return b
