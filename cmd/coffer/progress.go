@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -9,7 +10,8 @@ import (
 
 // A progress shows a person how far a transfer has come. The nil progress shows nothing.
 type progress struct {
-	bar *progressbar.ProgressBar
+	bar  *progressbar.ProgressBar
+	over sync.Once
 }
 
 // progress starts a bar over so many bytes, -1 if that is not known. It returns nil unless a person looks on.
@@ -17,7 +19,7 @@ func (p *program) progress(description string, total int64) *progress {
 	if p.NoProgress || p.Quiet || p.JSON || !isTerminal(p.stderr) {
 		return nil
 	}
-	return &progress{progressbar.NewOptions64(total,
+	return &progress{bar: progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(p.stderr),
 		progressbar.OptionSetDescription(printable(description)),
 		progressbar.OptionShowBytes(true),
@@ -35,10 +37,17 @@ func (g *progress) add(n int64) {
 	}
 }
 
-// done takes the bar away.
-func (g *progress) done() {
+// clear makes room for a line of text. The bar comes back below it.
+func (g *progress) clear() {
 	if g != nil {
 		_ = g.bar.Clear()
+	}
+}
+
+// done takes the bar away for good. It may be called again.
+func (g *progress) done() {
+	if g != nil {
+		g.over.Do(g.clear)
 	}
 }
 

@@ -38,7 +38,7 @@ func (t *transfer) counter() func(done, total int64) {
 
 // note tells the person something about a single file.
 func (t *transfer) note(format string, args ...any) {
-	t.bar.done()
+	t.bar.clear()
 	t.program.note(format, args...)
 }
 
@@ -50,7 +50,7 @@ func (t *transfer) complain(err error) {
 	if t.failed == nil {
 		t.failed = err
 	}
-	t.bar.done()
+	t.bar.clear()
 	t.program.fail(err)
 }
 
