@@ -106,7 +106,10 @@ func (w *wire) do(t testing.TB, c call) answer {
 	return answer{resp, string(b)}
 }
 
-func (w *wire) request(t testing.TB, c call) *http.Request {
+func (w *wire) request(t testing.TB, c call) *http.Request { return w.signed(t, c, nil) }
+
+// signed makes the request, under a session if there is one.
+func (w *wire) signed(t testing.TB, c call, session *grant.Session) *http.Request {
 	t.Helper()
 	if c.as == nil {
 		c.as = w.alice
@@ -149,7 +152,7 @@ func (w *wire) request(t testing.TB, c call) *http.Request {
 			sr.ContentType = "application/json"
 		}
 	}
-	header, err := invoker.Sign(context.Background(), sr)
+	header, err := invoker.Under(session).Sign(context.Background(), sr)
 	if err != nil {
 		t.Fatal(err)
 	}
