@@ -6,9 +6,9 @@
 //	_, err = agent.Put(ctx, a, "people/ada", Person{Name: "Ada"})
 //	p, err := agent.Get[Person](ctx, a, "people/ada")
 //
-// [Agent.Put] takes what a reader gives, of any length, in constant memory; [Agent.Get] returns an [Object] to read from
-// anywhere; [Agent.List], [Agent.Walk] and [Agent.Find] say what is there; [Agent.Share] hands out a link that is of use
-// to one reader only, and [Agent.Revoke] takes it back.
+// [Agent.Put] takes what a reader gives, of any length, in constant memory; [Agent.Get] returns an [Object] to read
+// from anywhere; [Agent.List], [Agent.Walk] and [Agent.Find] say what is there; [Agent.Share] hands out a link that is
+// of use to one reader only, and [Agent.Revoke] takes it back.
 //
 // What is stored is specified in doc/objects.md, so that other clients of encrypted data vaults with the same keys find
 // and read it. Everything that comes back from a vault is checked: a vault that answers with another document, another
@@ -49,8 +49,9 @@ type Revoker interface {
 	Revoke(ctx context.Context, capability []byte) error
 }
 
-// A Journal keeps small notes across restarts: at most some hundred bytes each, under names of 43 characters of base64url.
-// What it is given is sealed: it may be an ordinary folder. Its methods may be called by several goroutines at once.
+// A Journal keeps small notes across restarts: at most some hundred bytes each, under names of 43 characters of
+// base64url. What it is given is sealed: it may be an ordinary folder. Its methods may be called by several goroutines
+// at once.
 type Journal interface {
 	// Load returns what was last saved under the name, or NotExist.
 	Load(ctx context.Context, name string) ([]byte, error)

@@ -114,7 +114,9 @@ func noise(seed uint64, n int) []byte {
 }
 
 func file(b []byte) agent.Source {
-	return agent.Source{Reader: bytes.NewReader(b), Size: int64(len(b)), Modified: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Mode: 0o640}
+	return agent.Source{
+		Reader: bytes.NewReader(b), Size: int64(len(b)), Modified: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Mode: 0o640,
+	}
 }
 
 func put(t testing.TB, a *agent.Agent, path string, b []byte) agent.Info {
@@ -283,7 +285,8 @@ func TestUC02(t *testing.T) {
 	marker := []byte("the-marker-in-the-file")
 	put(t, a, "small/the-marker-in-the-name", marker)
 	put(t, a, "big/the-marker-in-the-name", bytes.Repeat(marker, 3e5))
-	if _, err := agent.Put(t.Context(), a, "typed/the-marker-in-the-name", map[string]string{"f": string(marker)}); err != nil {
+	typed := map[string]string{"f": string(marker)}
+	if _, err := agent.Put(t.Context(), a, "typed/the-marker-in-the-name", typed); err != nil {
 		t.Fatal(err)
 	}
 	v := h.view(h.alice, nil)
@@ -397,7 +400,8 @@ func TestSourceLengths(t *testing.T) {
 	for _, length := range []int{0, 5, agent.MaxInline, agent.MaxInline + 1, 1<<20 - 1, 1 << 20, 2<<20 + 1} {
 		b := noise(3, length)
 		// Not known beforehand, and read a little at a time.
-		s := agent.Source{Reader: io.MultiReader(bytes.NewReader(b[:length/2]), bytes.NewReader(b[length/2:])), Size: -1}
+		halves := io.MultiReader(bytes.NewReader(b[:length/2]), bytes.NewReader(b[length/2:]))
+		s := agent.Source{Reader: halves, Size: -1}
 		if _, err := a.Put(t.Context(), "f", s, agent.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -416,8 +420,8 @@ func TestSourceLengths(t *testing.T) {
 			t.Fatalf("a refused put changed what is there")
 		}
 	}
-	failing := io.MultiReader(bytes.NewReader(noise(1, 1<<21)), failingReader{})
-	if _, err := a.Put(t.Context(), "g", agent.Source{Reader: failing, Size: -1}, agent.PutOptions{}); !errors.Is(err, errSource) {
+	failing := agent.Source{Reader: io.MultiReader(bytes.NewReader(noise(1, 1<<21)), failingReader{}), Size: -1}
+	if _, err := a.Put(t.Context(), "g", failing, agent.PutOptions{}); !errors.Is(err, errSource) {
 		t.Fatalf("a source that fails gives %v", err)
 	}
 	_, err := a.Stat(t.Context(), "g")
@@ -494,7 +498,8 @@ func TestFolders(t *testing.T) {
 func TestPathsRefused(t *testing.T) {
 	a := newHouse(t).owner()
 	ctx := t.Context()
-	for _, p := range []string{"", "/", "//", "a//b", "..", "a/../b", "./a", "a/.", "a\x00b", "a\xff", ".coffer", ".coffer/grants/x",
+	for _, p := range []string{"", "/", "//", "a//b", "..", "a/../b", "./a", "a/.", "a\x00b", "a\xff",
+		".coffer", ".coffer/grants/x",
 		strings.Repeat("a", agent.MaxPath+1), strings.Repeat("a/", agent.MaxDepth) + "a"} {
 		_, err := a.Put(ctx, p, file(nil), agent.PutOptions{})
 		expect(t, err, coffer.Invalid)
@@ -503,7 +508,8 @@ func TestPathsRefused(t *testing.T) {
 		expect(t, a.Remove(ctx, p, true), coffer.Invalid)
 		expect(t, a.MkdirAll(ctx, p), coffer.Invalid)
 	}
-	for _, p := range []string{`C:\Windows`, "nul", "a b", "ü", "…", ".hidden", ".coffer2", "a\nb", strings.Repeat("a/", agent.MaxDepth-1) + "a"} {
+	for _, p := range []string{`C:\Windows`, "nul", "a b", "ü", "…", ".hidden", ".coffer2", "a\nb",
+		strings.Repeat("a/", agent.MaxDepth-1) + "a"} {
 		put(t, a, p, []byte(p))
 		if string(get(t, a, p)) != p {
 			t.Fatalf("%q came back as something else", p)
@@ -511,7 +517,8 @@ func TestPathsRefused(t *testing.T) {
 	}
 	for _, s := range []agent.Source{
 		{}, {Value: []byte(`{}`)}, {Value: []byte(`{`), Type: "T"}, {Value: []byte(`{"a":1,"a":2}`), Type: "T"},
-		{Value: []byte(`{}`), Type: agent.TypeFolder}, {Value: []byte(`{}`), Type: agent.TypeFile}, {Value: []byte(`{}`), Type: "Grant"},
+		{Value: []byte(`{}`), Type: agent.TypeFolder}, {Value: []byte(`{}`), Type: agent.TypeFile},
+		{Value: []byte(`{}`), Type: "Grant"},
 		{Value: make([]byte, agent.MaxValue+1), Type: "T"}, {Value: []byte(`{}`), Type: strings.Repeat("T", 257)},
 	} {
 		_, err := a.Put(ctx, "x", s, agent.PutOptions{})

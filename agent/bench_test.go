@@ -94,7 +94,8 @@ func BenchmarkPutSmall(b *testing.B) {
 	content := noise(1, 1000)
 	b.RunParallel(func(pb *testing.PB) {
 		for n := 0; pb.Next(); n++ {
-			if _, err := a.Put(b.Context(), fmt.Sprintf("f/%p/%d", pb, n), file(content), agent.PutOptions{}); err != nil {
+			path := fmt.Sprintf("f/%p/%d", pb, n)
+			if _, err := a.Put(b.Context(), path, file(content), agent.PutOptions{}); err != nil {
 				b.Error(err)
 				return
 			}

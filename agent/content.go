@@ -118,9 +118,9 @@ func (c *content) indexed() []string {
 // valuePath returns the attribute path of a field of a typed object.
 func valuePath(field string) string { return "content.value." + field }
 
-// countLeaves counts the strings, numbers and booleans below v by their attribute paths. An array counts for each of its
-// elements, but what is in an array within an array is passed over, and so are arrays longer than [maxLeaves] and names
-// that an attribute path cannot hold.
+// countLeaves counts the strings, numbers and booleans below v by their attribute paths. An array counts for each of
+// its elements, but what is in an array within an array is passed over, and so are arrays longer than [maxLeaves] and
+// names that an attribute path cannot hold.
 func countLeaves(leaves map[string]int, path string, v jsontext.Value) {
 	switch v.Kind() {
 	case '"', '0', 't', 'f':

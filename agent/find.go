@@ -7,8 +7,8 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// Find yields what meets the query, in no particular order. A query is terms with spaces between; an object must meet all
-// of them:
+// Find yields what meets the query, in no particular order. A query is terms with spaces between; an object must meet
+// all of them:
 //
 //	annual report           words of the name, whatever their case; or a type
 //	name:report.pdf         the name, just so; and likewise path, folder and type
@@ -56,8 +56,8 @@ func (a *Agent) Find(ctx context.Context, query string) iter.Seq2[Info, error] {
 // filters returns what to ask the vault for: any of the filters, of which each has one alternative of each term. Terms
 // that no object can meet make no filter.
 //
-// A filter names an attribute only once. Where terms ask for several words of one name, the rarest of them is asked for,
-// and the others are looked for in what is found.
+// A filter names an attribute only once. Where terms ask for several words of one name, the rarest of them is asked
+// for, and the others are looked for in what is found.
 func (a *Agent) filters(ctx context.Context, terms []term) ([][]pair, error) {
 	filters := [][]pair{nil}
 	for _, t := range terms {

@@ -30,7 +30,10 @@ func TestFind(t *testing.T) {
 	a := h.owner()
 	ctx := t.Context()
 	for path, v := range map[string]Invoice{
-		"invoices/1": {Customer: `Ada "A."`, Total: 30, Paid: true, Lines: []Line{{"bolt", 4}, {"nut", 8}}, Notes: map[string]string{"a.b": "dotted"}},
+		"invoices/1": {
+			Customer: `Ada "A."`, Total: 30, Paid: true, Lines: []Line{{"bolt", 4}, {"nut", 8}},
+			Notes: map[string]string{"a.b": "dotted"},
+		},
 		"invoices/2": {Customer: "Bob", Total: 30.5},
 		"invoices/3": {Customer: "true", Total: -1e3, Paid: true},
 	} {
@@ -89,7 +92,8 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s finds %q, not %q", query, got, want)
 		}
 	}
-	for _, query := range []string{"", "  ", ":x", "a:", `a:"b`, `"a"b`, `"a\"`, "a\xff", strings.Repeat("a ", 17), strings.Repeat("a", 4097),
+	for _, query := range []string{"", "  ", ":x", "a:", `a:"b`, `"a"b`, `"a\"`, "a\xff",
+		strings.Repeat("a ", 17), strings.Repeat("a", 4097),
 		"a:1 b:1 c:1 d:1 e:1 f:1 g:1 h:1 i:1"} {
 		for _, err := range a.Find(ctx, query) {
 			if !errors.Is(err, coffer.Invalid) {
@@ -110,7 +114,8 @@ func TestFoundByOthers(t *testing.T) {
 	}
 	for attribute, v := range map[string]any{
 		"content.path": "f/i", "content.type": "Invoice", "content.name": "Some name.txt", "content.words": "some",
-		"content.value.customer": "Ada", "content.value.total": 30, "content.value.paid": false, "content.value.lines.article": "nut",
+		"content.value.customer": "Ada", "content.value.total": 30, "content.value.paid": false,
+		"content.value.lines.article": "nut",
 	} {
 		b, err := seal.NewBlinder(h.alice, seal.Index{Attributes: []string{attribute}})
 		if err != nil {
@@ -146,12 +151,14 @@ func TestFoundByOthers(t *testing.T) {
 func TestGetID(t *testing.T) {
 	h := newHouse(t)
 	ctx := t.Context()
-	b, err := seal.NewBlinder(h.alice, seal.Index{Attributes: []string{"content.folder"}}, seal.Index{Attributes: []string{"content.path"}})
+	b, err := seal.NewBlinder(h.alice,
+		seal.Index{Attributes: []string{"content.folder"}}, seal.Index{Attributes: []string{"content.path"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	write := func(content string) coffer.ObjectID {
-		d, err := seal.Seal(ctx, h.alice, seal.Plain{Content: []byte(content)}, seal.Options{ID: coffer.NewObjectID(), Blind: b})
+		o := seal.Options{ID: coffer.NewObjectID(), Blind: b}
+		d, err := seal.Seal(ctx, h.alice, seal.Plain{Content: []byte(content)}, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +221,8 @@ func TestTyped(t *testing.T) {
 		t.Fatalf("%v, %v", m, err)
 	}
 	o, err := a.Get(ctx, "i")
-	if err != nil || string(o.Value) != string(read(t, o)) || o.Size != int64(len(o.Value)) || time.Since(o.Modified) > time.Minute {
+	if err != nil || string(o.Value) != string(read(t, o)) || o.Size != int64(len(o.Value)) ||
+		time.Since(o.Modified) > time.Minute {
 		t.Fatalf("%+v, %v", o.Info, err)
 	}
 	// Far more fields than are indexed, and names that no path can hold.

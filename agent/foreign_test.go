@@ -14,8 +14,8 @@ import (
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
-// foreignStream stores a stream as published clients do: a key and named recipients in each chunk, nothing bound, chunks
-// of whatever length.
+// foreignStream stores a stream as published clients do: a key and named recipients in each chunk, nothing bound,
+// chunks of whatever length.
 func foreignStream(t *testing.T, h *house, pieces ...[]byte) coffer.ObjectID {
 	t.Helper()
 	ctx := t.Context()
@@ -35,7 +35,8 @@ func foreignStream(t *testing.T, h *house, pieces ...[]byte) coffer.ObjectID {
 			t.Fatal(err)
 		}
 		jwe := key.Encrypt(protected, recipients, []byte(plaintext))
-		d, err := edv.DecodeDocument(fmt.Appendf(nil, `{"id":"%s","sequence":%d,"stream":%s,"jwe":%s}`, id, sequence, stream, jwe))
+		const form = `{"id":"%s","sequence":%d,"stream":%s,"jwe":%s}`
+		d, err := edv.DecodeDocument(fmt.Appendf(nil, form, id, sequence, stream, jwe))
 		if err != nil {
 			t.Fatal(err)
 		}

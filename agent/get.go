@@ -12,8 +12,8 @@ import (
 )
 
 // An Object is one revision of a file or typed object, to be read as often and in as many places at once as one likes.
-// When somebody puts or erases it meanwhile, reading ends with Conflict ("changed while being read") or NotExist; what was
-// read until then was of this revision.
+// When somebody puts or erases it meanwhile, reading ends with Conflict ("changed while being read") or NotExist; what
+// was read until then was of this revision.
 type Object struct {
 	Info
 	// Value is the JSON of a typed object; nil for a file.
@@ -34,8 +34,8 @@ type Object struct {
 	size   int64 // of all chunks but the last; 0 until known
 }
 
-// Get returns what is at the path. NotExist if nothing is, Conflict if it is a folder, Corrupt if the vault answered with
-// something else.
+// Get returns what is at the path. NotExist if nothing is, Conflict if it is a folder, Corrupt if the vault answered
+// with something else.
 func (a *Agent) Get(ctx context.Context, path string) (*Object, error) {
 	path, err := objectPath(path)
 	if err != nil {
@@ -194,8 +194,8 @@ func (o *Object) chunkSize(ctx context.Context) (int64, error) {
 	return max(1, o.size), nil
 }
 
-// WriteTo writes all bytes to their offsets in w, in any order, some chunks at once. Progress, if not nil, is called as in
-// [PutOptions]. After an error, w holds some of the bytes.
+// WriteTo writes all bytes to their offsets in w, in any order, some chunks at once. Progress, if not nil, is called as
+// in [PutOptions]. After an error, w holds some of the bytes.
 func (o *Object) WriteTo(ctx context.Context, w io.WriterAt, progress func(done, total int64)) error {
 	if progress == nil {
 		progress = func(done, total int64) {}

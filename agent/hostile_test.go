@@ -3,6 +3,7 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"slices"
@@ -124,7 +125,8 @@ func TestHostileDocuments(t *testing.T) {
 		t.Fatal(err)
 	}
 	forge := func(path, folder, name string) *coffer.Document {
-		content := `{"type":"File","path":"` + path + `","name":"` + name + `","folder":"` + folder + `","size":6,"data":"Zm9yZ2Vk"}`
+		const form = `{"type":"File","path":"%s","name":"%s","folder":"%s","size":6,"data":"Zm9yZ2Vk"}`
+		content := fmt.Sprintf(form, path, name, folder)
 		d, err := seal.Seal(ctx, coffertest.Person(t, "provider"), seal.Plain{Content: []byte(content)}, seal.Options{
 			ID: present.ID, Sequence: present.Sequence,
 			Recipients: []coffer.PublicKey{h.alice.Key(coffer.AgreementKey)},
@@ -233,29 +235,29 @@ func TestHostileChunks(t *testing.T) {
 		ref.Size = int64(len(b))
 		return b
 	}
+	// A change is made to each chunk that is served for one that was asked for.
+	change := func(f func(i uint64, ref *coffer.ChunkRef, b []byte) []byte) hostile {
+		return hostile{chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { return f(i, ref, b) }}
+	}
+	renamed := change(func(i uint64, ref *coffer.ChunkRef, b []byte) []byte { ref.Index = i; return b })
+	renamed.index = func(i uint64) uint64 { return i ^ 1 }
 	tests := map[string]hostile{
 		"swapped":  {index: func(i uint64) uint64 { return i ^ 1 }},
 		"repeated": {index: func(i uint64) uint64 { return 0 }},
-		"renamed":  {index: func(i uint64) uint64 { return i ^ 1 }, chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { ref.Index = i; return b }},
-		"missing": {chunk: func(_ coffer.ObjectID, i uint64, _ *coffer.ChunkRef, b []byte) []byte {
-			return map[bool][]byte{false: b}[i == 3]
-		}},
-		"truncated": {chunk: func(_ coffer.ObjectID, i uint64, _ *coffer.ChunkRef, b []byte) []byte { return b[:len(b)-1] }},
-		"shortened": {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte {
-			return serve(b[:len(b)-1], ref)
-		}},
-		"emptied": {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { return serve(b[:0], ref) }},
-		"huge":    {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { ref.Size = 1 << 60; return b }},
-		"flipped": {chunk: func(_ coffer.ObjectID, i uint64, _ *coffer.ChunkRef, b []byte) []byte {
-			b[len(b)-1] ^= 1
+		"renamed":  renamed,
+		"missing": change(func(i uint64, _ *coffer.ChunkRef, b []byte) []byte {
+			if i == 3 {
+				return nil
+			}
 			return b
-		}},
-		"older": {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, _ []byte) []byte {
-			return serve(olderChunks[i], ref)
-		}},
-		"elsewhere": {chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, _ []byte) []byte {
-			return serve(otherChunks[i], ref)
-		}},
+		}),
+		"truncated": change(func(_ uint64, _ *coffer.ChunkRef, b []byte) []byte { return b[:len(b)-1] }),
+		"shortened": change(func(_ uint64, ref *coffer.ChunkRef, b []byte) []byte { return serve(b[:len(b)-1], ref) }),
+		"emptied":   change(func(_ uint64, ref *coffer.ChunkRef, b []byte) []byte { return serve(b[:0], ref) }),
+		"huge":      change(func(_ uint64, ref *coffer.ChunkRef, b []byte) []byte { ref.Size = 1 << 60; return b }),
+		"flipped":   change(func(_ uint64, _ *coffer.ChunkRef, b []byte) []byte { b[len(b)-1] ^= 1; return b }),
+		"older":     change(func(i uint64, ref *coffer.ChunkRef, _ []byte) []byte { return serve(olderChunks[i], ref) }),
+		"elsewhere": change(func(i uint64, ref *coffer.ChunkRef, _ []byte) []byte { return serve(otherChunks[i], ref) }),
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -425,7 +427,8 @@ func TestResumeRefused(t *testing.T) {
 		"another's claim": func(*agent.Source) {
 			left.Store(0)
 			_, err := h.owner(func(o *agent.Options) {
-				o.Vault = &hostile{Vault: o.Vault, put: func(coffer.ChunkRef) error { return coffer.E("", coffer.Unavailable, nil) }}
+				down := func(coffer.ChunkRef) error { return coffer.E("", coffer.Unavailable, nil) }
+				o.Vault = &hostile{Vault: o.Vault, put: down}
 			}).Put(t.Context(), "f", file(content), agent.PutOptions{})
 			expect(t, err, coffer.Unavailable)
 		},

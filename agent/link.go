@@ -15,9 +15,9 @@ import (
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
-// A Link is what a reader gets of a share: where the objects are, and the capabilities for them. As text it is "coffer:"
-// and the base64url of the gzip of its JSON (doc/objects.md, section "Links"). It tells who shares how many objects of
-// which vault with whom, and is of use to the reader's keys only.
+// A Link is what a reader gets of a share: where the objects are, and the capabilities for them. As text it is
+// "coffer:" and the base64url of the gzip of its JSON (doc/objects.md, section "Links"). It tells who shares how many
+// objects of which vault with whom, and is of use to the reader's keys only.
 type Link struct {
 	Vault   string // the vault's URL
 	From    string // identifier of who shared
@@ -69,9 +69,9 @@ func (l *Link) String() string {
 	return linkScheme + base64.RawURLEncoding.EncodeToString(zipped.Bytes())
 }
 
-// OpenLink reads the text of a link; white space around and in it, as mail programs leave it, is passed over. Invalid when
-// it is no link, when it names more than [MaxShared] objects, and when its capabilities are not all for documents of its
-// vault, delegated by one and the same. That they are genuine is for the vault to find.
+// OpenLink reads the text of a link; white space around and in it, as mail programs leave it, is passed over. Invalid
+// when it is no link, when it names more than [MaxShared] objects, and when its capabilities are not all for documents
+// of its vault, delegated by one and the same. That they are genuine is for the vault to find.
 func OpenLink(text string) (*Link, error) {
 	const op = "link"
 	if len(text) > maxLinkText {

@@ -31,8 +31,8 @@ func (i Info) Name() string { return baseName(i.Path) }
 // IsFolder reports whether the object is a folder.
 func (i Info) IsFolder() bool { return i.Type == TypeFolder }
 
-// Stat describes what is at the path. NotExist if nothing is, or nothing yet: a file shows once all of it is stored. The
-// root folder always is, with no ID.
+// Stat describes what is at the path. NotExist if nothing is, or nothing yet: a file shows once all of it is stored.
+// The root folder always is, with no ID.
 func (a *Agent) Stat(ctx context.Context, path string) (Info, error) {
 	if p, err := CleanPath(path); err == nil && p == "" {
 		return Info{Type: TypeFolder}, nil
@@ -127,8 +127,8 @@ func (a *Agent) in(ctx context.Context, folder string) iter.Seq2[*revision, erro
 const eraseBatch = 64
 
 // Remove erases what is at the path: no copy stays with the provider. A folder that is not empty is a Conflict, unless
-// recursive is set; then all that is in it goes first, and a call that was interrupted can be repeated. NotExist if there
-// is nothing.
+// recursive is set; then all that is in it goes first, and a call that was interrupted can be repeated. NotExist if
+// there is nothing.
 func (a *Agent) Remove(ctx context.Context, path string, recursive bool) error {
 	path, err := objectPath(path)
 	if err != nil {

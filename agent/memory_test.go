@@ -80,7 +80,8 @@ func TestConstantMemory(t *testing.T) {
 
 	const size = 64 << 20
 	a := h.owner()
-	if _, err := a.Put(t.Context(), "g", agent.Source{Reader: io.LimitReader(zeros{}, size), Size: size}, agent.PutOptions{}); err != nil {
+	s := agent.Source{Reader: io.LimitReader(zeros{}, size), Size: size}
+	if _, err := a.Put(t.Context(), "g", s, agent.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	get := growth(func() {

@@ -18,10 +18,10 @@ const (
 // reserved is the folder in which the agent keeps its own records. No caller can name what is in it.
 const reserved = ".coffer"
 
-// CleanPath returns the form in which a path is kept: segments joined by "/", without a slash at either end. One slash at
-// each end is taken off; "" and "/" are the root folder, "". Invalid for an empty segment, "." and "..", a NUL, bytes that
-// are not UTF-8, and beyond [MaxPath] and [MaxDepth]. Letters are not folded and not normalised: two names that look the
-// same may differ.
+// CleanPath returns the form in which a path is kept: segments joined by "/", without a slash at either end. One slash
+// at each end is taken off; "" and "/" are the root folder, "". Invalid for an empty segment, "." and "..", a NUL,
+// bytes that are not UTF-8, and beyond [MaxPath] and [MaxDepth]. Letters are not folded and not normalised: two names
+// that look the same may differ.
 //
 // A path that this function accepted never leads out of the folder that it is joined to on systems where "/" alone
 // separates. Elsewhere a name may still mean something else to the file system ("a\b", "NUL"): write through os.Root.

@@ -15,8 +15,8 @@ import (
 
 // A Source is what is to be kept: the bytes of a file, or the value of a typed object.
 type Source struct {
-	// Reader gives the bytes, Size of them, or as many as there are if Size is negative. If it is an io.ReaderAt too, it
-	// is read from offset 0 on, and an upload that goes on after an interruption skips what was sent already.
+	// Reader gives the bytes, Size of them, or as many as there are if Size is negative. If it is an io.ReaderAt too,
+	// it is read from offset 0 on, and an upload that goes on after an interruption skips what was sent already.
 	Reader io.Reader
 	Size   int64
 
@@ -39,17 +39,17 @@ type PutOptions struct {
 	Over *Info
 }
 
-// Put keeps the source under the path, in the place of what is there, and makes the folders that are missing. It returns
-// once everything is durable; until then, readers get what was there before, whole.
+// Put keeps the source under the path, in the place of what is there, and makes the folders that are missing. It
+// returns once everything is durable; until then, readers get what was there before, whole.
 //
 // A file longer than [MaxInline] is stored in chunks, some of them on their way at once, in at most 16 MiB of memory
-// whatever its length (with the default number of workers). If that is interrupted and there is a Journal, the same call for a source of the same Size and
-// Modified goes on where it stopped, as long as nobody else wrote to the path. It is for the caller to know that the same
-// size and time mean the same bytes.
+// whatever its length (with the default number of workers). If that is interrupted and there is a Journal, the same
+// call for a source of the same Size and Modified goes on where it stopped, as long as nobody else wrote to the path.
+// It is for the caller to know that the same size and time mean the same bytes.
 //
-// Invalid for a path as [CleanPath] has it and for values beyond the bounds of this package; Conflict when a folder is at
-// the path, or a file at the path of its folder, when somebody else writes to the path while chunks are being stored, and
-// when the source has another length than it said.
+// Invalid for a path as [CleanPath] has it and for values beyond the bounds of this package; Conflict when a folder is
+// at the path, or a file at the path of its folder, when somebody else writes to the path while chunks are being
+// stored, and when the source has another length than it said.
 func (a *Agent) Put(ctx context.Context, path string, s Source, o PutOptions) (Info, error) {
 	path, err := objectPath(path)
 	if err != nil {
@@ -83,8 +83,11 @@ type place struct {
 	folders []coffer.Write // those that are missing
 }
 
+// A finder finds out what is there now.
+type finder = func(context.Context) (*place, error)
+
 // at returns the place with this clean path.
-func (a *Agent) at(path string) func(context.Context) (*place, error) {
+func (a *Agent) at(path string) finder {
 	return func(ctx context.Context) (*place, error) {
 		folders := ancestors(path)
 		if within(path, reserved) {
@@ -190,7 +193,7 @@ func (s *Source) content(now time.Time) (*content, error) {
 	return c, nil
 }
 
-func (a *Agent) put(ctx context.Context, find func(context.Context) (*place, error), s Source, o PutOptions) (Info, error) {
+func (a *Agent) put(ctx context.Context, find finder, s Source, o PutOptions) (Info, error) {
 	c, err := s.content(a.Now())
 	if err != nil {
 		return Info{}, err
@@ -239,7 +242,7 @@ func otherLength() error {
 }
 
 // write puts what fits into a document.
-func (a *Agent) write(ctx context.Context, find func(context.Context) (*place, error), c *content, o PutOptions) (Info, error) {
+func (a *Agent) write(ctx context.Context, find finder, c *content, o PutOptions) (Info, error) {
 	var err error
 	for range maxAttempts {
 		var p *place

@@ -30,8 +30,8 @@ type term struct {
 //	value = word / DQUOTE *( any / "\" DQUOTE / "\\" ) DQUOTE
 //
 // A field is everything before the first ":" or "=" of a term and holds no quotation marks. Invalid for an empty query,
-// field or word, a quotation that does not end or that something follows without a space, bytes that are not UTF-8, more
-// than 4096 bytes and more than 16 terms.
+// field or word, a quotation that does not end or that something follows without a space, bytes that are not UTF-8,
+// more than 4096 bytes and more than 16 terms.
 func parseQuery(s string) ([]term, error) {
 	const op = "query"
 	if len(s) > maxQuery || !utf8.ValidString(s) {

@@ -11,7 +11,8 @@ import (
 )
 
 func FuzzQuery(f *testing.F) {
-	for _, s := range []string{"", "a b", "a:b c=d", `a:"b \" \\ c" "d"`, `"`, ":", "total:30", "paid:true", `a\.b:1`, "path:/x/", "ä:ö", "a:b:c=d"} {
+	for _, s := range []string{"", "a b", "a:b c=d", `a:"b \" \\ c" "d"`, `"`, ":", "total:30", "paid:true",
+		`a\.b:1`, "path:/x/", "ä:ö", "a:b:c=d"} {
 		f.Add(s)
 	}
 	c := newContent("T", "some/where")
@@ -68,8 +69,8 @@ func FuzzPath(f *testing.F) {
 		if _, err := decodeContent(b); err != nil {
 			t.Fatalf("%q: %v", p, err)
 		}
-		if folders := ancestors(p); len(folders) >= MaxDepth || len(folders) > 0 && folders[len(folders)-1] != c.Folder ||
-			len(folders) == 0 && c.Folder != "" {
+		folders := append([]string{""}, ancestors(p)...)
+		if len(folders) > MaxDepth || folders[len(folders)-1] != c.Folder {
 			t.Fatalf("%q is in %q, below %q", p, c.Folder, folders)
 		}
 		if len(c.Words) > maxWords || slices.Contains(c.Words, "") {
@@ -115,9 +116,12 @@ func FuzzContent(f *testing.F) {
 
 func TestIndexed(t *testing.T) {
 	c := newContent("T", "a")
-	c.Value = jsontext.Value(`{"s":"x","n":1,"t":true,"z":null,"o":{"p.q":1,"":2,"b\\s":3},"l":[1,"2",{"m":3},[4]],"e":[]}`)
+	c.Value = jsontext.Value(`{"s":"x","n":1,"t":true,"z":null,"o":{"p.q":1,"":2,"b\\s":3},
+		"l":[1,"2",{"m":3},[4]],"e":[]}`)
 	got := c.indexed()[4:]
-	want := []string{"content.value.l", "content.value.l.m", "content.value.n", `content.value.o.p\.q`, "content.value.s", "content.value.t"}
+	want := []string{
+		"content.value.l", "content.value.l.m", "content.value.n", `content.value.o.p\.q`, "content.value.s", "content.value.t",
+	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("got %q, want %q", got, want)
 	}

@@ -142,12 +142,13 @@ func (a *Agent) believed(ctx context.Context, r *revision) (bool, error) {
 	return a.writtenUnder(ctx, r, (*Grant).covers)
 }
 
-// writtenUnder reports whether the revision can be what a reader with a grant to write made of the owner's object, a grant
-// for which good holds. Such a reader must have left the object where it was, of which the owner's blinded tag for
-// the path is a sign, and cannot make folders and grants of it: those are for the owner to make.
+// writtenUnder reports whether the revision can be what a reader with a grant to write made of the owner's object, a
+// grant for which good holds. Such a reader must have left the object where it was, of which the owner's blinded tag
+// for the path is a sign, and cannot make folders and grants of it: those are for the owner to make.
 func (a *Agent) writtenUnder(ctx context.Context, r *revision, good func(*Grant, coffer.ObjectID) bool) (bool, error) {
 	c := r.content
-	if c == nil || a.guest || !r.opened.Bound || within(c.Path, reserved) || c.Type == TypeFolder || c.Type == typeGrant {
+	if c == nil || a.guest || !r.opened.Bound ||
+		within(c.Path, reserved) || c.Type == TypeFolder || c.Type == typeGrant {
 		return false, nil
 	}
 	q, err := a.query(ctx, [][]pair{{{"content.path", c.Path}}})
@@ -341,8 +342,8 @@ func (a *Agent) seal(ctx context.Context, d draft) (*coffer.Document, error) {
 	return seal.Seal(ctx, a.Keyring, p, o)
 }
 
-// readers returns who shall be able to read the next revision of an object: those who can read the present one and whose
-// time is not over. A list that somebody else wrote down is not taken; then the grants say who.
+// readers returns who shall be able to read the next revision of an object: those who can read the present one and
+// whose time is not over. A list that somebody else wrote down is not taken; then the grants say who.
 func (a *Agent) readers(ctx context.Context, r *revision) ([]reader, error) {
 	if r == nil {
 		return nil, nil

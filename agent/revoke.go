@@ -20,11 +20,12 @@ type Revocation struct {
 	Progress func(object coffer.ObjectID, done, total int64)
 }
 
-// Revoke takes back what was granted. First the capabilities are revoked: from the next request on the vault refuses them.
-// Then each object is sealed anew, its file's content encrypted under a key that the former reader never had, to the
-// owner and those whom another grant still covers, and to nobody else. What the reader has read stays read.
+// Revoke takes back what was granted. First the capabilities are revoked: from the next request on the vault refuses
+// them. Then each object is sealed anew, its file's content encrypted under a key that the former reader never had, to
+// the owner and those whom another grant still covers, and to nobody else. What the reader has read stays read.
 //
-// A call that failed or was interrupted can be repeated, and finishes what was left. NotExist if there is no such grant.
+// A call that failed or was interrupted can be repeated, and finishes what was left. NotExist if there is no such
+// grant.
 func (a *Agent) Revoke(ctx context.Context, what Revocation) error {
 	const op = "revoke"
 	if a.Revoker == nil {
@@ -173,7 +174,8 @@ func (a *Agent) rekey(ctx context.Context, id coffer.ObjectID, progress func(don
 	return err
 }
 
-// reencrypt stores a file's content again under a new key and puts the draft, which still has the old one, in its place.
+// reencrypt stores a file's content again under a new key and puts the draft, which still has the old one, in its
+// place.
 func (a *Agent) reencrypt(ctx context.Context, d draft, progress func(done, total int64)) error {
 	c, old := *d.replaces.content, d.stream
 	stream, err := seal.NewStream(d.sequence(), old.ChunkSize)

@@ -57,7 +57,8 @@ func (g *Grant) Link(vault, from string) *Link {
 	l := &Link{Vault: vault, From: from}
 	for _, o := range g.Objects {
 		if o.Revoked.IsZero() {
-			l.Objects = append(l.Objects, Shared{ID: o.ID, Actions: g.Actions, Until: g.Until, Capability: o.Capability})
+			s := Shared{ID: o.ID, Actions: g.Actions, Until: g.Until, Capability: o.Capability}
+			l.Objects = append(l.Objects, s)
 		}
 	}
 	return l
@@ -88,12 +89,12 @@ type grantedJSON struct {
 // grantFolder holds the records of grants.
 const grantFolder = reserved + "/grants"
 
-// Share lets somebody read, or read and write, the object at the path, or each object that is in the folder there now, at
-// most [MaxShared] of them. It returns the owner's record and the link to give to the reader, who needs nothing else and
-// whom the owner need not be online for. File contents are not uploaded again.
+// Share lets somebody read, or read and write, the object at the path, or each object that is in the folder there now,
+// at most [MaxShared] of them. It returns the owner's record and the link to give to the reader, who needs nothing else
+// and whom the owner need not be online for. File contents are not uploaded again.
 //
-// The record is stored first: whatever was begun shows in [Agent.Grants] and can be revoked. A call that was interrupted
-// leaves a grant without a link; revoke it and share again.
+// The record is stored first: whatever was begun shows in [Agent.Grants] and can be revoked. A call that was
+// interrupted leaves a grant without a link; revoke it and share again.
 //
 // NotExist when nothing is there, or the reader has no key to seal to; Invalid for options out of range, Exhausted for
 // too many objects; otherwise the Resolver's own error.
@@ -264,7 +265,8 @@ func (a *Agent) grantsOf(ctx context.Context, id coffer.ObjectID) (list []*Grant
 	return list, nil
 }
 
-// granted returns the owner and whoever may read the object now by a grant, each once. None when that is the owner alone.
+// granted returns the owner and whoever may read the object now by a grant, each once. None when that is the owner
+// alone.
 func (a *Agent) granted(ctx context.Context, id coffer.ObjectID) ([]reader, error) {
 	grants, err := a.grantsOf(ctx, id)
 	if err != nil {

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -158,7 +159,8 @@ func TestUC14(t *testing.T) {
 	}
 	n := 0
 	for r, err := range a.Grants(t.Context()) {
-		if n++; err != nil || r.ID != g.ID || r.Path != "ten/A" || r.With != bob.DID() || len(r.Objects) != 1 || r.Revoked() {
+		if n++; err != nil || r.ID != g.ID || r.Path != "ten/A" || r.With != bob.DID() ||
+			len(r.Objects) != 1 || r.Revoked() {
 			t.Fatalf("the record is %+v, %v", r, err)
 		}
 	}
@@ -249,7 +251,8 @@ func TestUC15(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged := *docs[0]
-	forged.Body = bytes.ReplaceAll(forged.Body, []byte(carol.Key(coffer.AgreementKey).ID), []byte(bob.Key(coffer.AgreementKey).ID))
+	old, name := []byte(carol.Key(coffer.AgreementKey).ID), []byte(bob.Key(coffer.AgreementKey).ID)
+	forged.Body = bytes.ReplaceAll(forged.Body, old, name)
 	if _, err := seal.Open(t.Context(), bob, &forged); err == nil {
 		t.Fatal("Bob opens it")
 	}
@@ -283,7 +286,8 @@ func TestUC16(t *testing.T) {
 			t.Fatal(err)
 		}
 		var done int64
-		err = a.Revoke(t.Context(), agent.Revocation{Grant: bobs.ID, Progress: func(_ coffer.ObjectID, n, total int64) { done = n }})
+		progress := func(_ coffer.ObjectID, n, total int64) { done = n }
+		err = a.Revoke(t.Context(), agent.Revocation{Grant: bobs.ID, Progress: progress})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -483,8 +487,8 @@ func TestShareRefused(t *testing.T) {
 	}
 }
 
-// Bob writes through a grant. Alice finds and reads what he wrote as before; Carol, too; and once he is revoked, what he
-// left is Alice's.
+// Bob writes through a grant. Alice finds and reads what he wrote as before; Carol, too; and once he is revoked, what
+// he left is Alice's.
 func TestWriteBack(t *testing.T) {
 	for _, content := range [][]byte{[]byte("by Bob"), noise(1, 2<<20+3)} {
 		h := newHouse(t)
@@ -535,7 +539,8 @@ func TestWriterCannotMisplace(t *testing.T) {
 			return map[string]any{
 				"type": "Grant", "path": ".coffer/grants/" + id, "name": id, "folder": ".coffer/grants", "size": 1,
 				"value": map[string]any{
-					"path": "private", "with": bob.DID(), "key": map[string]any{"id": key.ID, "key": key.Public}, "actions": []string{"read"},
+					"path": "private", "with": bob.DID(), "actions": []string{"read"},
+					"key":   map[string]any{"id": key.ID, "key": base64.RawURLEncoding.EncodeToString(key.Public)},
 					"since": "2026-01-01T00:00:00Z", "until": "2999-01-01T00:00:00Z",
 					"objects": []any{map[string]any{"id": private.String(), "capability": map[string]any{}}},
 				},
@@ -637,8 +642,9 @@ func TestLinkRefused(t *testing.T) {
 	}
 	broad := agent.Link{Vault: h.url, Objects: []agent.Shared{{Capability: whole}}}
 	for name, text := range map[string]string{
-		"empty": "", "no scheme": text[7:], "cut": text[:len(text)-9], "not base64": text + "=", "no objects": (&agent.Link{Vault: h.url}).String(),
-		"not gzip": "coffer:e30", "another vault": elsewhere.String(), "too many": twice.String(), "all documents": broad.String(),
+		"empty": "", "no scheme": text[7:], "cut": text[:len(text)-9], "not base64": text + "=",
+		"no objects": (&agent.Link{Vault: h.url}).String(), "not gzip": "coffer:e30",
+		"another vault": elsewhere.String(), "too many": twice.String(), "all documents": broad.String(),
 		"too long": "coffer:" + strings.Repeat("A", 2<<20),
 	} {
 		if _, err := agent.OpenLink(text); !errors.Is(err, coffer.Invalid) {

@@ -9,8 +9,8 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// Put keeps a value of an application under the path, as the JSON that it marshals to and with the name of its Go type as
-// its type. Its fields can be searched for. The errors are those of [Agent.Put].
+// Put keeps a value of an application under the path, as the JSON that it marshals to and with the name of its Go type
+// as its type. Its fields can be searched for. The errors are those of [Agent.Put].
 func Put[T any](ctx context.Context, a *Agent, path string, value T) (Info, error) {
 	b, err := json.Marshal(value)
 	if err != nil {

@@ -34,7 +34,7 @@ const noteEvery = 16
 // Chunks are put beside a revision that this upload made itself, the claim: what other uploads put is then never mixed
 // with it, for whoever claims later makes the earlier one's chunks fail with Conflict. The claim still shows what was
 // there before. The closing revision names the new chunks, and the old ones go.
-func (a *Agent) stream(ctx context.Context, find func(context.Context) (*place, error), u *upload) (Info, error) {
+func (a *Agent) stream(ctx context.Context, find finder, u *upload) (Info, error) {
 	p, err := a.claim(ctx, find, u)
 	if err != nil {
 		return Info{}, err
@@ -49,7 +49,7 @@ func (a *Agent) stream(ctx context.Context, find func(context.Context) (*place, 
 }
 
 // claim begins the upload, or finds where it was interrupted.
-func (a *Agent) claim(ctx context.Context, find func(context.Context) (*place, error), u *upload) (*place, error) {
+func (a *Agent) claim(ctx context.Context, find finder, u *upload) (*place, error) {
 	var err error
 	for range maxAttempts {
 		var p *place
@@ -93,7 +93,8 @@ func (a *Agent) claim(ctx context.Context, find func(context.Context) (*place, e
 }
 
 // fill stores the chunks that are missing, makes the closing revision with finish, and ends the upload.
-func (a *Agent) fill(ctx context.Context, u *upload, finish func(context.Context) (*revision, error)) (*revision, error) {
+func (a *Agent) fill(ctx context.Context, u *upload,
+	finish func(context.Context) (*revision, error)) (*revision, error) {
 	skip := int64(u.done) * int64(u.stream.ChunkSize)
 	source, err := u.open(skip)
 	if err != nil {
@@ -130,8 +131,8 @@ type piece struct {
 	plain []byte
 }
 
-// send stores the chunks from u.done on and returns the size of the whole stream. It reads in this goroutine and seals and
-// puts in others. All buffers are made here and used again.
+// send stores the chunks from u.done on and returns the size of the whole stream. It reads in this goroutine and seals
+// and puts in others. All buffers are made here and used again.
 func (a *Agent) send(ctx context.Context, u *upload, source io.Reader, skipped int64) (int64, error) {
 	sealer, err := seal.NewChunkSealer(u.claim.doc.ID, u.stream, a.Keyring.Key(coffer.AgreementKey))
 	if err != nil {
@@ -185,7 +186,8 @@ func (a *Agent) send(ctx context.Context, u *upload, source io.Reader, skipped i
 
 // cut reads the source into pieces from the index on and returns how many bytes there were. A piece is sent once it is
 // known whether it is the last.
-func cut(ctx context.Context, source io.Reader, index uint64, free chan []byte, pieces chan<- piece) (size int64, err error) {
+func cut(ctx context.Context, source io.Reader, index uint64, free <-chan []byte,
+	pieces chan<- piece) (size int64, err error) {
 	next := func() ([]byte, error) {
 		select {
 		case b := <-free:
