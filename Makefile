@@ -68,6 +68,7 @@ fuzz:
 	while IFS=: read -r file _ text; do \
 		name=$${text#func }; \
 		if [ $$(($$(date +%s) - start)) -ge $(FUZZBOUND) ]; then echo "make: no time left for $$name in $$file"; continue; fi; \
+		echo "make: $$name in $${file%/*}"; \
 		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null || exit 1; \
 	done
 
