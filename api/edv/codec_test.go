@@ -103,6 +103,16 @@ func TestPublishedForms(t *testing.T) {
 	}
 }
 
+// TestRawForm is the known answer of doc/chunk.md.
+func TestRawForm(t *testing.T) {
+	const text = `{"index":0,"offset":3,"sequence":0,"jwe":{"protected":"eyJlbmMiOiJYQzIwUCJ9","recipients":[{"header":` +
+		`{"kid":"k","alg":"ECDH-ES+A256KW"},"encrypted_key":"AAAA"}],"iv":"AAAA","ciphertext":"_-8AAQ","tag":"AAAA"}}`
+	want := "\x00\x00\x00\xcb" + strings.Replace(text, "_-8AAQ", "", 1) + "\xff\xef\x00\x01"
+	if _, raw, err := RawFromJSON([]byte(text)); err != nil || string(raw) != want {
+		t.Errorf("the raw form is %q, %v; want %q", raw, err, want)
+	}
+}
+
 func TestManyEntries(t *testing.T) {
 	v := readVectors(t)
 	many := func(n int) []byte {
