@@ -84,9 +84,13 @@ func (s *Store) Apply(ctx context.Context, writes ...store.Write) ([]store.Resul
 	case s.queue <- c:
 	case <-ctx.Done():
 		return nil, coffer.E(op, coffer.Unavailable, ctx.Err())
+	case <-s.health.dead:
+		return nil, s.health.failure(op)
 	}
 	select {
 	case <-c.done:
+	case <-s.health.dead:
+		return nil, s.health.failure(op)
 	case <-ctx.Done():
 		// Either the writer will pass it by, or it is being carried out and nobody waits for it.
 		c.taken.CompareAndSwap(false, true)

@@ -25,7 +25,6 @@ type group struct {
 	uniques map[unique]struct{} // taken or released by its calls
 	purged  map[coffer.VaultID]struct{}
 	tallies map[coffer.VaultID]*tally
-	failed  bool // the disk failed
 
 	key, value []byte // to build records in
 }
@@ -53,14 +52,13 @@ func (s *Store) newGroup() *group {
 	}
 }
 
-// form takes calls off the queue, forms groups, applies their batches and hands them to settle, until the store stops.
+// form takes calls off the queue, forms groups, applies their batches and hands them to settle, until the store stops
+// or breaks.
 func (s *Store) form() {
-	defer s.stopped.Done()
 	defer close(s.groups)
-	var g *group   // being formed
-	var left *call // taken off the queue, but not fit for the group before
 	s.health.guard(func() {
-		for !s.health.broken() {
+		var left *call // taken off the queue, but not fit for the group before
+		for {
 			if left == nil {
 				select {
 				case left = <-s.queue:
@@ -68,28 +66,15 @@ func (s *Store) form() {
 					return
 				}
 			}
-			g = s.newGroup()
+			g := s.newGroup()
 			left = s.fill(g, left)
-			s.groups <- g
-			g = nil
+			select {
+			case s.groups <- g:
+			case <-s.health.dead:
+				return
+			}
 		}
 	})
-	if g == nil {
-		g = new(group)
-	}
-	for { // the store is broken, or stops
-		if left != nil {
-			g.calls = append(g.calls, left)
-		}
-		g.failed = true
-		s.groups <- g
-		g = new(group)
-		select {
-		case left = <-s.queue:
-		case <-s.stop:
-			return
-		}
-	}
 }
 
 // fill adds the first call and what waits in the queue to the group, and applies its batch. It returns a call that has
@@ -113,7 +98,7 @@ func (s *Store) fill(g *group, first *call) (left *call) {
 		}
 		g.set(appendTable(g.key[:0], v, usageTable), encodeUsage(g.value[:0], t.after))
 	}
-	if g.batch.Empty() {
+	if g.batch.Empty() || s.health.broken() {
 		return left
 	}
 	s.durable.begin(g)
@@ -173,24 +158,22 @@ func (g *group) overlaps(c *call) bool {
 }
 
 // settle waits for the disk, group after group, and answers the callers. A call that broke a rule is answered then,
-// too: what it was refused for is durable, and in the database for its caller to read.
+// too: what it was refused for is durable, and in the database for its caller to read. When the store breaks, callers
+// are not answered: they notice.
 func (s *Store) settle() {
-	defer s.stopped.Done()
+	defer close(s.settled)
 	for g := range s.groups {
-		if !g.failed && s.sync && !g.batch.Empty() {
+		if s.sync && !g.batch.Empty() {
 			if err := g.batch.SyncWait(); err != nil {
 				s.health.fail()
 			}
 		}
-		// A failure of one group is one of all that follow: they rest upon it.
-		if g.failed = g.failed || s.health.broken(); !g.failed {
-			s.durable.end(g)
-			_ = g.batch.Close()
+		if s.health.broken() { // all groups that follow rest upon this one
+			return
 		}
+		s.durable.end(g)
+		_ = g.batch.Close()
 		for _, c := range g.calls {
-			if g.failed {
-				c.results, c.err = nil, s.health.failure("pebble.Apply")
-			}
 			close(c.done)
 		}
 	}

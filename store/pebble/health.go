@@ -5,7 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
-	"sync/atomic"
+	"sync"
 	"syscall"
 
 	engine "github.com/cockroachdb/pebble/v2"
@@ -17,7 +17,12 @@ import (
 // may hold keys.
 type health struct {
 	logger *slog.Logger
-	dead   atomic.Bool
+	once   sync.Once
+	dead   chan struct{} // closed when the store is broken
+}
+
+func newHealth(logger *slog.Logger) *health {
+	return &health{logger: logger, dead: make(chan struct{})}
 }
 
 var _ engine.LoggerAndTracer = (*health)(nil)
@@ -36,7 +41,8 @@ func (h *health) IsTracingEnabled(context.Context) bool { return false }
 
 // Fatalf is called by the engine when it cannot go on, usually because it failed to write its log or its manifest, and
 // must not return: going on would damage what is on the disk. Other users of the engine end the process. Here the store
-// is marked as broken and the goroutine ends, which for the engine's background work is enough to do no harm.
+// is marked as broken and the goroutine ends: what it locked stays locked, so that others do no harm either, and nobody
+// waits for them.
 func (h *health) Fatalf(string, ...any) {
 	h.fail()
 	runtime.Goexit()
@@ -50,12 +56,22 @@ func (h *health) backgroundError(err error) {
 
 // fail marks the store as broken.
 func (h *health) fail() {
-	if !h.dead.Swap(true) && h.logger != nil {
-		h.logger.Error("storage engine: cannot go on; the store must be opened anew")
-	}
+	h.once.Do(func() {
+		close(h.dead)
+		if h.logger != nil {
+			h.logger.Error("storage engine: cannot go on; the store must be opened anew")
+		}
+	})
 }
 
-func (h *health) broken() bool { return h.dead.Load() }
+func (h *health) broken() bool {
+	select {
+	case <-h.dead:
+		return true
+	default:
+		return false
+	}
+}
 
 // failure is the error of every call once the store is broken.
 func (h *health) failure(op string) error {

@@ -60,8 +60,8 @@ type Options struct {
 	// process or the machine loses the last commits, whole ones.
 	NoSync bool
 
-	// Separate keeps documents of at least so many bytes out of the tree, in files that are rewritten less often. Zero
-	// keeps all in the tree. May differ from one opening to the next.
+	// Separate keeps documents of at least so many bytes out of the tree, in files that are rewritten less often; 512
+	// if zero; none if negative. May differ from one opening to the next.
 	Separate int
 
 	FS     vfs.FS       // the operating system's if nil
@@ -77,7 +77,7 @@ type Store struct {
 	queue   chan *call    // to the goroutine that forms groups
 	groups  chan *group   // from there to the goroutine that waits for the disk
 	stop    chan struct{} // closed when no call is under way and none will come
-	stopped sync.WaitGroup
+	settled chan struct{} // closed when all groups are settled
 
 	durable durable
 
@@ -97,7 +97,7 @@ const format = 1
 // process has it open or the disk fails.
 func Open(dir string, o Options) (*Store, error) {
 	const op = "pebble.Open"
-	h := &health{logger: o.Logger}
+	h := newHealth(o.Logger)
 	var db *engine.DB
 	var err error
 	if !h.guard(func() { db, err = engine.Open(dir, engineOptions(o, h)) }) {
@@ -111,15 +111,15 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db:     db,
-		sync:   !o.NoSync,
-		health: h,
-		queue:  make(chan *call, maxGroup),
-		groups: make(chan *group, 1),
-		stop:   make(chan struct{}),
-		idle:   make(chan struct{}),
+		db:      db,
+		sync:    !o.NoSync,
+		health:  h,
+		queue:   make(chan *call, maxGroup),
+		groups:  make(chan *group, 2),
+		stop:    make(chan struct{}),
+		idle:    make(chan struct{}),
+		settled: make(chan struct{}),
 	}
-	s.stopped.Add(2)
 	go s.form()
 	go s.settle()
 	return s, nil
@@ -150,10 +150,14 @@ func engineOptions(o Options, h *health) *engine.Options {
 		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		e.TargetFileSizes[i] = min(2*mib<<i, int64(32*mib))
 	}
-	if o.Separate > 0 {
+	if o.Separate >= 0 {
+		least := o.Separate
+		if least == 0 {
+			least = 512
+		}
 		e.Experimental.ValueSeparationPolicy = func() engine.ValueSeparationPolicy {
 			return engine.ValueSeparationPolicy{
-				Enabled: true, MinimumSize: o.Separate, MaxBlobReferenceDepth: 10, TargetGarbageRatio: 0.2,
+				Enabled: true, MinimumSize: least, MaxBlobReferenceDepth: 10, TargetGarbageRatio: 0.2,
 			}
 		}
 	}
@@ -238,7 +242,10 @@ func (s *Store) Close() error {
 
 	<-s.idle
 	close(s.stop)
-	s.stopped.Wait()
+	select {
+	case <-s.settled:
+	case <-s.health.dead:
+	}
 	if s.health.broken() {
 		// The engine may have been left with its locks held. The system releases the folder with the process.
 		return s.health.failure(op)

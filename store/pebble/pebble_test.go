@@ -19,9 +19,9 @@ func on(t testing.TB, dir string, o Options) *Store {
 
 func TestStore(t *testing.T) {
 	for name, o := range map[string]Options{
-		"":         {},
-		"small":    {Memory: 1},
-		"separate": {Separate: 256},
+		"":      {},
+		"small": {Memory: 1},
+		"tree":  {Separate: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
