@@ -67,6 +67,7 @@ func (c *call) putRawChunk(id coffer.ObjectID, index uint64) error {
 	case size > c.o.Limits.Chunk:
 		return &http.MaxBytesError{Limit: c.o.Limits.Chunk}
 	}
+	defer c.receiving(size)()
 	body := &bodyReader{r: c.r.Body}
 	var length [4]byte
 	if _, err := io.ReadFull(body, length[:]); err != nil {

@@ -339,12 +339,27 @@ func (c *call) read(limit int64) ([]byte, error) {
 	return c.readAll(limit)
 }
 
+// A body may take so long, and so much longer for its size: a slow one holds memory and a connection.
+const (
+	receiveTime = time.Minute
+	slowest     = 32 << 10 // bytes per second
+)
+
+// receiving bounds the time for the body. The function returned lifts the bound: passed while a request is served, it
+// would look like a client that left.
+func (c *call) receiving(limit int64) (received func()) {
+	rc := http.NewResponseController(c.out)
+	_ = rc.SetReadDeadline(time.Now().Add(receiveTime + time.Duration(limit/slowest)*time.Second))
+	return func() { _ = rc.SetReadDeadline(time.Time{}) }
+}
+
 func (c *call) readAll(limit int64) ([]byte, error) {
 	n := c.r.ContentLength
 	if n > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
-	r := http.MaxBytesReader(c, c.r.Body, limit)
+	defer c.receiving(limit)()
+	r := http.MaxBytesReader(c.out, c.r.Body, limit)
 	if n < 0 {
 		b, err := io.ReadAll(r)
 		return b, cutShort(err)

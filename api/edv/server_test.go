@@ -827,6 +827,43 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// A tellingView tells writers what is present.
+type tellingView struct {
+	edv.View
+	owner edv.View
+}
+
+func (v tellingView) Present(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error) {
+	return v.owner.Get(ctx, id)
+}
+
+type tellingHost struct {
+	edv.Host
+	owner func() grant.Caller
+}
+
+func (h tellingHost) As(c grant.Caller, id coffer.VaultID) edv.View {
+	return tellingView{h.Host.As(c, id), h.Host.As(h.owner(), id)}
+}
+
+// TestWriteOnly lets one who may write, and not read, do what the published clients do.
+func TestWriteOnly(t *testing.T) {
+	var w *wire
+	w = newWire(t, vault.Limits{}, func(o *edv.ServerOptions) {
+		o.Host = tellingHost{o.Host, func() grant.Caller { return w.Caller(t, w.alice, w.vault, nil) }}
+	})
+	id := w.insert(t)
+	capability := w.delegate(t, w.document(id), "write")
+	bob := func(c call) answer {
+		c.as, c.by = w.bob, capability
+		return w.do(t, c)
+	}
+	bob(call{url: w.document(id)}).want(t, "403 NotAllowedError denied")
+	bob(call{url: w.document(id), body: documentJSON(id, 1)}).want(t, "204")
+	bob(call{url: w.document(id) + "/index", body: entryJSON(1, "a=b")}).want(t, "204")
+	bob(call{url: w.document(id), body: documentJSON(id, 3)}).want(t, "409 InvalidStateError conflict")
+}
+
 // A failing host fails after what it has yielded.
 type failing struct {
 	edv.Host
