@@ -135,7 +135,7 @@ func Open(ctx context.Context, c Config) (n *Node, err error) {
 }
 
 func (n *Node) openStores() error {
-	documents, err := pebble.Open(filepath.Join(n.config.Data, documentsFolder), pebble.Options{Memory: n.config.Memory, Logger: n.log, Separate: 1024})
+	documents, err := pebble.Open(filepath.Join(n.config.Data, documentsFolder), pebble.Options{Memory: n.config.Memory, Logger: n.log})
 	if err != nil {
 		return err
 	}
