@@ -225,6 +225,14 @@ func TestTyped(t *testing.T) {
 		time.Since(o.Modified) > time.Minute {
 		t.Fatalf("%+v, %v", o.Info, err)
 	}
+	// Spaces and escapes of JSON do not last, numbers do as they are written.
+	spaced := "{ \"a\" : [ 12345678901234567890 , \"\\u0041\\/\" , 1.50 ] }\n"
+	if _, err := a.Put(ctx, "s", agent.Source{Value: []byte(spaced), Type: "T"}, agent.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(get(t, a, "s")); got != `{"a":[12345678901234567890,"A/",1.50]}` {
+		t.Fatalf("the value came back as %s", got)
+	}
 	// Far more fields than are indexed, and names that no path can hold.
 	wide := map[string]any{`back\slash`: 1, "": 2, strings.Repeat("n", 2000): 3, "array": make([]int, 5000)}
 	for n := range 500 {

@@ -9,6 +9,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/internal/jose"
 )
@@ -20,7 +22,8 @@ type Source struct {
 	Reader io.Reader
 	Size   int64
 
-	// Value is a JSON value, used when Reader is nil, and Type says what it is. The scalars in it can be searched for.
+	// Value is a JSON value, used when Reader is nil, and Type says what it is. It is kept without the spaces between its
+	// parts. The scalars in it can be searched for.
 	Value []byte
 	Type  string // TypeFile if empty and there is no Value
 
@@ -182,7 +185,11 @@ func (s *Source) content(now time.Time) (*content, error) {
 		if err := jose.Valid(s.Value); err != nil {
 			return nil, coffer.E(op, coffer.Invalid, err)
 		}
-		c.Value, c.Size = bytes.Clone(s.Value), int64(len(s.Value))
+		value, err := jose.Encode(jsontext.Value(s.Value)) // as it will be sealed: without spaces
+		if err != nil {
+			return nil, coffer.E(op, coffer.Invalid, err)
+		}
+		c.Value, c.Size = value, int64(len(value))
 		if c.Type == TypeFile {
 			c.Type = ""
 		}
