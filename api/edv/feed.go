@@ -223,11 +223,11 @@ func (c *call) getHistory() error {
 			continue
 		}
 		last = ch
-		e := historyEntry{DocumentID: c.url + "/documents/" + ch.ID.String(), Sequence: ch.Number, DocumentSequence: ch.Sequence}
-		if ch.Kind == coffer.VaultErased {
-			e.DocumentID = c.url
+		url := c.url
+		if ch.Kind != coffer.VaultErased {
+			url += "/documents/" + ch.ID.String()
 		}
-		entries = append(entries, e)
+		entries = append(entries, historyEntry{url, ch.Number, ch.Sequence})
 	}
 	if last.Number > 0 {
 		c.history.Add(historyPlace{c.vault, last.Number}, last.Cursor)

@@ -23,7 +23,8 @@ type Host interface {
 	Controller(ctx context.Context, id coffer.VaultID, from netip.Addr) (string, error)
 
 	// Create makes a vault from a configuration without an id. The caller must be the configuration's controller.
-	// Invalid if the configuration breaks a rule of form or its sequence is not 0; Conflict if the controller has a vault with this referenceId. The configuration returned has its id.
+	// Invalid if the configuration breaks a rule of form or its sequence is not 0; Conflict if the controller has a
+	// vault with this referenceId. The configuration returned has its id.
 	Create(ctx context.Context, caller grant.Caller, c *coffer.Config) (*coffer.Config, error)
 
 	// Find returns the configurations of the controller's vaults with the referenceId: one or none. The caller must be

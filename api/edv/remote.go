@@ -394,7 +394,9 @@ func (v *RemoteVault) asQuery(r *request, w queryBody) (urls []string, err error
 }
 
 // page returns the next documents that match, and whether there are more.
-func (v *RemoteVault) page(ctx context.Context, q coffer.Query, after coffer.ObjectID, limit int) ([]*coffer.Document, bool, error) {
+func (v *RemoteVault) page(
+	ctx context.Context, q coffer.Query, after coffer.ObjectID, limit int,
+) (docs []*coffer.Document, more bool, err error) {
 	const op = "query"
 	r := &request{op: op, method: "GET", action: grant.Read, repeat: true, accept: DocumentsType + ", application/json"}
 	cursor := ""
@@ -403,7 +405,6 @@ func (v *RemoteVault) page(ctx context.Context, q coffer.Query, after coffer.Obj
 	}
 	var urls []string
 	if len(q.Equals) > 0 || len(q.Has) > 0 {
-		var err error
 		w := queryBody{Index: q.Index, Equals: q.Equals, Has: q.Has, Limit: &limit, Cursor: cursor}
 		if urls, err = v.asQuery(r, w); err != nil {
 			return nil, false, err
@@ -431,8 +432,7 @@ func (v *RemoteVault) page(ctx context.Context, q coffer.Query, after coffer.Obj
 		return nil, false, err
 	}
 	var p pageAnswer
-	docs, err := p.decode(a, q.IDsOnly)
-	if err != nil {
+	if docs, err = p.decode(a, q.IDsOnly); err != nil {
 		return nil, false, err
 	}
 	if a.header.Get("Content-Type") != DocumentsType {
@@ -549,7 +549,9 @@ func (v *RemoteVault) Changes(ctx context.Context, after coffer.Cursor, follow b
 }
 
 // Chunk implements [coffer.Vault].
-func (v *RemoteVault) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
+func (v *RemoteVault) Chunk(
+	ctx context.Context, id coffer.ObjectID, index uint64,
+) (coffer.ChunkRef, io.ReadCloser, error) {
 	const op = "chunk"
 	r := &request{op: op, method: "GET", url: v.chunk(id, index), action: grant.Read, repeat: true,
 		accept: RawChunkType + ", application/json"}

@@ -333,7 +333,8 @@ func (c *call) read(limit int64) ([]byte, error) {
 	if !hasBody(c.r) {
 		return nil, fail(http.StatusBadRequest, validationError, coffer.Invalid, "no body")
 	}
-	if t := c.mediaType(); t != "application/json" && !(strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json")) {
+	t, ok := strings.CutPrefix(c.mediaType(), "application/")
+	if !ok || t != "json" && !strings.HasSuffix(t, "+json") {
 		return nil, fail(http.StatusUnsupportedMediaType, mediaTypeError, coffer.Invalid, "the body must be JSON")
 	}
 	return c.readAll(limit)

@@ -64,7 +64,9 @@ func jsonChunk(ref coffer.ChunkRef, r io.Reader) ([]byte, error) {
 }
 
 // readJSONChunk reads a chunk in its JSON form.
-func readJSONChunk(ctx context.Context, resp *http.Response, index uint64) (ref coffer.ChunkRef, _ io.ReadCloser, err error) {
+func readJSONChunk(
+	ctx context.Context, resp *http.Response, index uint64,
+) (ref coffer.ChunkRef, _ io.ReadCloser, err error) {
 	const op = "chunk"
 	b, err := readBounded(resp, maxAnswer)
 	if err != nil {
