@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv(name, filepath.Join(e.WorkDir, ".person", dir))
 			}
 			e.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(e.WorkDir, "no-bus")) // no OS keychain
-			e.Setenv("GORACE", "atexit_sleep_ms=10") // with the race detector, else a second at the end of each command
+			e.Setenv("GORACE", "atexit_sleep_ms=10")                                              // with the race detector, else a second at the end of each command
 			g, err := newGate()
 			if err != nil {
 				return err
