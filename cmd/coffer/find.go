@@ -25,7 +25,8 @@ func (c *findCommand) Run(ctx context.Context, p *program) error {
 	}
 	found, err := collect(o.Find(ctx, query))
 	if errors.Is(err, coffer.Invalid) {
-		return failed(coffer.Invalid, `write it like: report type:Invoice 'customer:"ACME Ltd"'`, "this is no query: %s", reason(err))
+		return failed(coffer.Invalid, `write it like: report type:Invoice 'customer:"ACME Ltd"'`, "this is no query: %s",
+			reason(err))
 	}
 	if err != nil {
 		return explain(err, "", "cannot search")

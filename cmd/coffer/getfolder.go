@@ -137,7 +137,8 @@ func (g *folderGet) run(ctx context.Context, what string, jobs func(yield func(g
 		return explain(err, "", "cannot get %s", shown(what))
 	}
 	if !g.program.JSON && !g.program.Quiet {
-		if err := g.program.result(nil, "wrote %s, %s into %s", filesText(g.files), bytesText(g.bytes), printable(g.out)); err != nil {
+		if err := g.program.result(nil, "wrote %s, %s into %s", filesText(g.files), bytesText(g.bytes),
+			printable(g.out)); err != nil {
 			return err
 		}
 	}

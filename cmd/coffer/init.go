@@ -29,7 +29,8 @@ func (c *initCommand) Run(ctx context.Context, p *program) error {
 	case err != nil:
 		return explain(err, "", "cannot look for the profile")
 	case there:
-		return failed(coffer.Conflict, "take another one with --profile NAME", "there is an identity in profile %s already", p.Profile)
+		return failed(coffer.Conflict, "take another one with --profile NAME",
+			"there is an identity in profile %s already", p.Profile)
 	}
 	ring, protection, err := c.identity(ctx, p, l)
 	if err != nil {
@@ -43,7 +44,8 @@ func (c *initCommand) Run(ctx context.Context, p *program) error {
 	return p.result(struct {
 		identity
 		Protection string `json:"protection,omitempty"`
-	}{newIdentity(p, made), protection}, identityText, made.DID, made.KeyAgreement, made.HMAC, made.Vault, made.Node, p.Profile)
+	}{newIdentity(p, made), protection}, identityText, made.DID, made.KeyAgreement, made.HMAC, made.Vault, made.Node,
+		p.Profile)
 }
 
 // identity returns the profile's keyring: one that an interrupted run made, one taken over, or a new one. It says what

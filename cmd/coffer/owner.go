@@ -17,8 +17,8 @@ type owner struct {
 	client *edv.Client
 }
 
-// open unlocks the profile's identity and returns its owner. It asks the node nothing yet. Workers is how many chunks of
-// one file are on their way at once.
+// open unlocks the profile's identity and returns its owner. It asks the node nothing yet. Workers is how many chunks
+// of one file are on their way at once.
 func (p *program) open(ctx context.Context, workers int) (*owner, error) {
 	c, err := p.loadProfile()
 	if err != nil {

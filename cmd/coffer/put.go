@@ -71,7 +71,8 @@ func (c *putCommand) Run(ctx context.Context, p *program) error {
 func (c *putCommand) stat(p *program) (fs.FileInfo, error) {
 	if c.Source == "-" {
 		if c.Dest == "-" || strings.HasSuffix(c.Dest, "/") || c.Dest == "" {
-			return nil, failed(coffer.Invalid, "give the name to keep it under", "what comes from standard input has no name of its own")
+			return nil, failed(coffer.Invalid, "give the name to keep it under",
+				"what comes from standard input has no name of its own")
 		}
 		return nil, nil
 	}
@@ -80,9 +81,11 @@ func (c *putCommand) stat(p *program) (fs.FileInfo, error) {
 	case err != nil:
 		return nil, failed(kindOf(err), "", "cannot read %s: %v", c.Source, withoutPath(err))
 	case info.IsDir() && c.Type != "":
-		return nil, failed(coffer.Invalid, "give the objects one by one", "%s is a folder, and --type is for one object", c.Source)
+		return nil, failed(coffer.Invalid, "give the objects one by one", "%s is a folder, and --type is for one object",
+			c.Source)
 	case !info.IsDir() && !info.Mode().IsRegular():
-		return nil, failed(coffer.Invalid, "to store what it says, pipe it into: coffer put - DEST", "%s is neither a file nor a folder", c.Source)
+		return nil, failed(coffer.Invalid, "to store what it says, pipe it into: coffer put - DEST",
+			"%s is neither a file nor a folder", c.Source)
 	}
 	return info, nil
 }
@@ -96,7 +99,8 @@ func (c *putCommand) dest(ctx context.Context, t *transfer, name string) (string
 		}
 		below := clean == "" || dest == c.Dest && strings.HasSuffix(dest, "/")
 		if below && name == "" {
-			return "", agent.Info{}, failed(coffer.Invalid, "give the name to keep it under", "what comes from standard input has no name of its own")
+			return "", agent.Info{}, failed(coffer.Invalid, "give the name to keep it under",
+				"what comes from standard input has no name of its own")
 		}
 		if below && dest == c.Dest {
 			continue
@@ -151,7 +155,8 @@ func (c *putCommand) value(ctx context.Context, in io.Reader, info fs.FileInfo) 
 		return s, explain(err, "", "cannot read %s", c.Source)
 	}
 	if len(s.Value) > agent.MaxValue {
-		return s, failed(coffer.Invalid, "store it as a file, without --type", "an object has at most %s", bytesText(agent.MaxValue))
+		return s, failed(coffer.Invalid, "store it as a file, without --type", "an object has at most %s",
+			bytesText(agent.MaxValue))
 	}
 	return s, nil
 }
@@ -269,7 +274,8 @@ func untilDone(ctx context.Context, r io.Reader) io.Reader {
 }
 
 // put stores an open file unless what is there is the same by type, size, time and mode.
-func (t *transfer) put(ctx context.Context, f *os.File, dest string, there agent.Info) (after agent.Info, unchanged bool, err error) {
+func (t *transfer) put(ctx context.Context, f *os.File, dest string, there agent.Info) (after agent.Info,
+	unchanged bool, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return there, false, err

@@ -73,7 +73,8 @@ func (c *putCommand) folder(ctx context.Context, t *transfer) (err error) {
 		return explain(err, "", "cannot store %s", c.Source)
 	}
 	if !t.program.JSON && !t.program.Quiet {
-		if err := t.program.result(nil, "stored %s, %s in %s (%d more unchanged)", filesText(t.files), bytesText(t.bytes), shown(dest), t.unchanged); err != nil {
+		if err := t.program.result(nil, "stored %s, %s in %s (%d more unchanged)", filesText(t.files), bytesText(t.bytes),
+			shown(dest), t.unchanged); err != nil {
 			return err
 		}
 	}

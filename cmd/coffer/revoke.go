@@ -18,7 +18,8 @@ func (c *revokeCommand) Run(ctx context.Context, p *program) error {
 	what := agent.Revocation{Path: c.What, With: c.With}
 	if c.With == "" {
 		if _, err := coffer.ParseObjectID(c.What); err != nil {
-			return failed(coffer.Invalid, `give --with ID, or a grant's id as "coffer grants" shows it`, "this says not whose share to revoke")
+			return failed(coffer.Invalid, `give --with ID, or a grant's id as "coffer grants" shows it`,
+				"this says not whose share to revoke")
 		}
 		what = agent.Revocation{Grant: c.What}
 	}

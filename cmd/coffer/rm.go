@@ -24,7 +24,8 @@ func (c *rmCommand) Run(ctx context.Context, p *program) error {
 	case errors.Is(err, coffer.NotExist):
 		return failed(coffer.NotExist, `see what there is with "coffer ls -r"`, "there is no %s in the vault", c.Path)
 	case errors.Is(err, coffer.Conflict) && !c.Recursive:
-		return failed(coffer.Conflict, "remove it with all that is in it: coffer rm -r", "%s is a folder and not empty", c.Path)
+		return failed(coffer.Conflict, "remove it with all that is in it: coffer rm -r", "%s is a folder and not empty",
+			c.Path)
 	case err != nil:
 		return explain(err, "", "cannot remove %s", c.Path)
 	}

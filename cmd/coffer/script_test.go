@@ -51,7 +51,8 @@ func TestScripts(t *testing.T) {
 				e.Setenv(name, filepath.Join(e.WorkDir, ".person", dir))
 			}
 			e.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(e.WorkDir, "no-bus")) // no OS keychain
-			e.Setenv("GORACE", "atexit_sleep_ms=10")                                              // with the race detector, else a second at the end of each command
+			// With the race detector, each command would else wait for a second at its end.
+			e.Setenv("GORACE", "atexit_sleep_ms=10")
 			g, err := newGate()
 			if err != nil {
 				return err
@@ -97,8 +98,8 @@ type nodeProcess struct {
 	cmd           *exec.Cmd // nil while it does not run
 }
 
-// start starts cofferd behind the gate. Its port is found beforehand, for it says the gate's origin, not its own address:
-// somebody else may take the port meanwhile, so it is tried again.
+// start starts cofferd behind the gate. Its port is found beforehand, for it says the gate's origin, not its own
+// address: somebody else may take the port meanwhile, so it is tried again.
 func (n *nodeProcess) start(ts *testscript.TestScript) (err error) {
 	for range 5 {
 		var l net.Listener
@@ -175,7 +176,8 @@ func nodeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// A gate stands before the node and can hold back what clients send, so that a script can interrupt them where it wants.
+// A gate stands before the node and can hold back what clients send, so that a script can interrupt them where it
+// wants.
 type gate struct {
 	listener net.Listener
 	wg       sync.WaitGroup

@@ -70,7 +70,8 @@ func (p *program) openNode(ctx context.Context, c node.Config) (*node.Node, erro
 	}
 	n, err := node.Open(ctx, c)
 	if kind := kindOf(err); kind == coffer.Unavailable || kind == coffer.Locked {
-		return nil, explain(err, fmt.Sprintf("is a node running already at %s, or on the same data?", c.Listen), "cannot start the node")
+		return nil, explain(err, fmt.Sprintf("is a node running already at %s, or on the same data?", c.Listen),
+			"cannot start the node")
 	}
 	return n, explain(err, "", "cannot start the node")
 }

@@ -65,5 +65,6 @@ func withoutPath(err error) error {
 
 // interruptedTransfer is the failure of a transfer that a signal ended.
 func interruptedTransfer() error {
-	return &failure{message: "interrupted", next: "run the same command again to go on where it stopped", err: errInterrupted}
+	return &failure{message: "interrupted", next: "run the same command again to go on where it stopped",
+		err: errInterrupted}
 }

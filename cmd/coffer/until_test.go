@@ -37,7 +37,8 @@ func TestParseUntil(t *testing.T) {
 }
 
 func FuzzParseUntil(f *testing.F) {
-	for _, s := range []string{"30d", "2w", "36h", "2027-01-31", "2027-01-31T17:00", "2027-01-31T17:00:00Z", "9e9h", "65535w"} {
+	for _, s := range []string{"30d", "2w", "36h", "2027-01-31", "2027-01-31T17:00", "2027-01-31T17:00:00Z", "9e9h",
+		"65535w"} {
 		f.Add(s)
 	}
 	now := time.Date(2026, 11, 20, 10, 30, 0, 0, time.UTC)

@@ -62,7 +62,8 @@ func (c *upCommand) Run(ctx context.Context, p *program) error {
 		}
 	}
 	if known.Node != n.Origin() {
-		return fail(failed(coffer.Conflict, "give --listen the address that it had", "the vault of profile %s is at %s, but the node is at %s",
+		return fail(failed(coffer.Conflict, "give --listen the address that it had",
+			"the vault of profile %s is at %s, but the node is at %s",
 			p.Profile, known.Node, n.Origin()))
 	}
 	if err := c.announce(p, l, known, data, protection); err != nil {

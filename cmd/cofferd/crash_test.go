@@ -20,8 +20,8 @@ import (
 	"github.com/cofferhq/coffer/keyring"
 )
 
-// TestCrash kills the node with SIGKILL in the middle of 16 writers, again and again. After each restart every write that
-// was acknowledged is there, and the store is in order.
+// TestCrash kills the node with SIGKILL in the middle of 16 writers, again and again. After each restart every write
+// that was acknowledged is there, and the store is in order.
 func TestCrash(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	p := start(t, nil, "--listen", "127.0.0.1:0", "--data", data, "--log-level", "warn")
@@ -125,7 +125,8 @@ func (w *writers) sealed(ctx context.Context, d *coffer.Document, size int) erro
 	if err != nil {
 		return err
 	}
-	made, err := seal.Seal(ctx, w.ring, seal.Plain{Content: content}, seal.Options{ID: d.ID, Sequence: d.Sequence, Parents: d.Parents})
+	made, err := seal.Seal(ctx, w.ring, seal.Plain{Content: content}, seal.Options{ID: d.ID, Sequence: d.Sequence,
+		Parents: d.Parents})
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,8 @@ func (w *writers) store(ctx context.Context, name string) error {
 	for i := 0; ; i++ {
 		path := fmt.Sprintf("%s/%d", name, i)
 		b := bytes.Repeat([]byte(path), 200_000)
-		if _, err := a.Put(ctx, path, agent.Source{Reader: bytes.NewReader(b), Size: int64(len(b))}, agent.PutOptions{}); err != nil {
+		if _, err := a.Put(ctx, path, agent.Source{Reader: bytes.NewReader(b), Size: int64(len(b))},
+			agent.PutOptions{}); err != nil {
 			return err
 		}
 		w.mu.Lock()

@@ -33,7 +33,8 @@ func TestUsage(t *testing.T) {
 		{"unknown flag", "--fly", home, 2, "cofferd --help"},
 		{"unknown command", "fly", home, 2, "cofferd --help"},
 		{"size", "--max-document 1X", home, 2, "a size is a number of bytes"},
-		{"size in the environment", "serve", map[string]string{"COFFERD_MAX_DOCUMENT": "1X"}, 2, "a size is a number of bytes"},
+		{"size in the environment", "serve", map[string]string{"COFFERD_MAX_DOCUMENT": "1X"}, 2,
+			"a size is a number of bytes"},
 		{"log", "--log yaml", home, 2, "must be one of"},
 		{"acme and files", "--acme h.example --tls-cert c", home, 2, "not both"},
 		{"no home", "serve", nil, 2, "give --data DIR"},
@@ -164,7 +165,8 @@ func TestCheckFindsDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := bytes.Repeat([]byte("chunk"), 500_000)
-			if _, err := a.Put(t.Context(), "file", agent.Source{Reader: bytes.NewReader(b), Size: int64(len(b))}, agent.PutOptions{}); err != nil {
+			if _, err := a.Put(t.Context(), "file", agent.Source{Reader: bytes.NewReader(b), Size: int64(len(b))},
+				agent.PutOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			if code, _, stderr := call(t.Context(), nil, "check", "--data", data); code != 1 {
