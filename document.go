@@ -1,10 +1,10 @@
 package coffer
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"hash"
 	"slices"
 )
 
@@ -69,34 +69,41 @@ func ParseRev(s string) (r Rev, err error) {
 
 // Rev returns the name of the revision. Two documents have the same Rev just when they are equal in every field,
 // the order of Tags included and the order of Parents not. The form hashed is given in doc/revision.md.
-func (d *Document) Rev() (r Rev) {
-	h := sha256.New()
-	h.Write([]byte("coffer revision 1\x00"))
-	h.Write(d.ID[:])
-	number(h, d.Sequence)
-	parents := slices.Clone(d.Parents)
-	slices.SortFunc(parents, func(a, b Rev) int { return slices.Compare(a[:], b[:]) })
-	number(h, uint64(len(parents)))
-	for _, p := range parents {
-		h.Write(p[:])
-	}
-	number(h, uint64(len(d.Tags)))
+func (d *Document) Rev() Rev {
+	size := 128 + len(d.Parents)*len(Rev{})
 	for _, t := range d.Tags {
-		text(h, t.Key)
-		text(h, t.Name)
-		text(h, t.Value)
-		flag(h, t.Unique)
+		size += 3*8 + len(t.Key) + len(t.Name) + len(t.Value) + 1
 	}
-	flag(h, d.Stream != nil)
+	b := make([]byte, 0, size)
+	b = append(b, "coffer revision 1\x00"...)
+	b = append(b, d.ID[:]...)
+	b = binary.BigEndian.AppendUint64(b, d.Sequence)
+	parents := d.Parents
+	if len(parents) > 1 {
+		parents = slices.SortedFunc(slices.Values(parents), func(x, y Rev) int { return bytes.Compare(x[:], y[:]) })
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(len(parents)))
+	for _, p := range parents {
+		b = append(b, p[:]...)
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(len(d.Tags)))
+	for _, t := range d.Tags {
+		b = appendText(b, t.Key)
+		b = appendText(b, t.Name)
+		b = appendText(b, t.Value)
+		b = appendFlag(b, t.Unique)
+	}
+	b = appendFlag(b, d.Stream != nil)
 	if s := d.Stream; s != nil {
-		flag(h, s.Pending)
-		number(h, s.Sequence)
-		number(h, s.Chunks)
+		b = appendFlag(b, s.Pending)
+		b = binary.BigEndian.AppendUint64(b, s.Sequence)
+		b = binary.BigEndian.AppendUint64(b, s.Chunks)
 	}
-	number(h, uint64(len(d.Body)))
+	b = binary.BigEndian.AppendUint64(b, uint64(len(d.Body)))
+	h := sha256.New()
+	h.Write(b)
 	h.Write(d.Body)
-	h.Sum(r[:0])
-	return r
+	return Rev(h.Sum(b[:0]))
 }
 
 // Check reports the first rule of form that the document breaks, as Invalid: bounds on sequence and tags, a stream
@@ -125,21 +132,13 @@ func (d *Document) Check() error {
 	return nil
 }
 
-func number(h hash.Hash, n uint64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
-	h.Write(b[:])
+func appendText(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint64(b, uint64(len(s))), s...)
 }
 
-func text(h hash.Hash, s string) {
-	number(h, uint64(len(s)))
-	h.Write([]byte(s))
-}
-
-func flag(h hash.Hash, v bool) {
+func appendFlag(b []byte, v bool) []byte {
 	if v {
-		h.Write([]byte{1})
-	} else {
-		h.Write([]byte{0})
+		return append(b, 1)
 	}
+	return append(b, 0)
 }

@@ -88,7 +88,7 @@ type Node struct {
 
 // Open opens the node's stores, making them if there are none, and listens. Connections wait until [Node.Serve].
 // Invalid when the configuration makes no sense.
-func Open(ctx context.Context, c Config) (n *Node, err error) {
+func Open(ctx context.Context, c Config) (*Node, error) {
 	const op = "open node"
 	if c.Data == "" {
 		return nil, coffer.Errorf(op, coffer.Invalid, "no data folder given")
@@ -102,36 +102,38 @@ func Open(ctx context.Context, c Config) (n *Node, err error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	n = &Node{config: c, log: c.Log}
-	defer func() {
-		if err != nil {
-			n.Close()
-		}
-	}()
+	n := &Node{config: c, log: c.Log}
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// open opens all that the node is made of. After a failure the node is to be closed.
+func (n *Node) open(ctx context.Context) (err error) {
+	const op = "open node"
+	c := n.config
 	if n.tls, err = c.tls(); err != nil {
-		return nil, err
+		return err
 	}
 	if n.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Listen); err != nil {
-		return nil, coffer.E(op, coffer.Unavailable, fmt.Errorf("cannot listen: %w", err))
+		return coffer.E(op, coffer.Unavailable, fmt.Errorf("cannot listen: %w", err))
 	}
 	if n.origin, err = c.origin(n.listener.Addr()); err != nil {
-		return nil, err
+		return err
 	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return nil, coffer.E(op, coffer.Unavailable, err)
+		return coffer.E(op, coffer.Unavailable, err)
 	}
 	if n.did, err = identity(c.Data); err != nil {
-		return nil, err
+		return err
 	}
 	if err := n.openStores(); err != nil {
-		return nil, err
+		return err
 	}
 	target := func(id coffer.VaultID) string { return n.origin + "/edvs/" + id.String() }
 	n.vaults = vault.New(vault.Options{Store: n.store, Blobs: n.blobs, Target: target, Now: c.Now, Limits: c.Limits})
-	if err := n.routes(); err != nil {
-		return nil, err
-	}
-	return n, nil
+	return n.routes()
 }
 
 func (n *Node) openStores() error {
@@ -220,7 +222,7 @@ func (n *Node) routes() error {
 		NodeDID:  n.did,
 		Version:  n.config.Version,
 		Key:      resolver.Key,
-		Resolve:  resolver.Resolve,
+		Resolve:  func(ctx context.Context, id string) (int, []byte) { return ident.Resolution(ctx, resolver, id) },
 		Now:      n.config.Now,
 		Limits:   edv.Limits{Document: l.Document, Chunk: l.Chunk},
 		Creators: n.config.Creators,
@@ -328,7 +330,9 @@ func (n *Node) sweep(ctx context.Context) {
 }
 
 // Check verifies everything that the node keeps and calls report with a sentence for each thing that is wrong.
-func (n *Node) Check(ctx context.Context, report func(string)) error { return check(ctx, n.store, n.blobs, report) }
+func (n *Node) Check(ctx context.Context, report func(string)) error {
+	return check(ctx, n.store, n.blobs, report)
+}
 
 // Close closes the node without waiting for requests.
 func (n *Node) Close() error {

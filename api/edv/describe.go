@@ -2,7 +2,6 @@ package edv
 
 import (
 	_ "embed"
-	"encoding/json"
 	"net/http"
 
 	"github.com/cofferhq/coffer"
@@ -94,43 +93,13 @@ func (c *call) openAPI() error {
 	return nil
 }
 
-// A resolution is the answer of a resolver of identifiers (DID Resolution, section "DID Resolution Result").
-type resolution struct {
-	Context  string             `json:"@context"`
-	Document json.RawMessage    `json:"didDocument"`
-	Metadata resolutionMetadata `json:"didResolutionMetadata"`
-	About    struct{}           `json:"didDocumentMetadata"`
-}
-
-type resolutionMetadata struct {
-	ContentType string `json:"contentType,omitempty"`
-	Error       string `json:"error,omitempty"`
-}
-
 // resolve is GET /1.0/identifiers/{id}, for everyone, as universal resolvers answer it.
 func (c *call) resolve() error {
 	if c.o.Resolve == nil {
 		return fail(http.StatusNotFound, notFoundError, coffer.NotExist, "no such place")
 	}
-	r := resolution{Context: "https://w3id.org/did-resolution/v1", Document: json.RawMessage("null")}
-	status := http.StatusOK
-	found, err := c.o.Resolve(c.r.Context(), c.path.segments[2])
-	switch coffer.KindOf(err) {
-	case coffer.Invalid:
-		status, r.Metadata.Error = http.StatusBadRequest, "invalidDid"
-	case coffer.NotExist:
-		status, r.Metadata.Error = http.StatusNotFound, "notFound"
-	case coffer.Denied:
-		status, r.Metadata.Error = http.StatusNotImplemented, "methodNotSupported"
-	default:
-		if err != nil {
-			return err
-		}
-		r.Document, r.Metadata.ContentType = found.Document, "application/did+json"
-		if len(found.Document) == 0 {
-			r.Document = json.RawMessage("null")
-		}
-	}
+	status, body := c.o.Resolve(c.r.Context(), c.path.segments[2])
 	c.Header()["Content-Type"] = []string{`application/ld+json;profile="https://w3id.org/did-resolution"`}
-	return c.encode(status, r)
+	c.json(status, body)
+	return nil
 }

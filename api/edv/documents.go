@@ -116,7 +116,7 @@ func (c *call) update() error {
 
 // parents returns the present revisions of an object, none if there is no such object.
 func parents(ctx context.Context, v View, id coffer.ObjectID) ([]coffer.Rev, error) {
-	docs, err := present(ctx, v, id)
+	docs, err := v.Present(ctx, id)
 	if absent(err) {
 		return nil, nil
 	}
@@ -128,14 +128,6 @@ func parents(ctx context.Context, v View, id coffer.ObjectID) ([]coffer.Rev, err
 		revs[i] = d.Rev()
 	}
 	return revs, nil
-}
-
-// present returns what a write is to replace, for the server's own use.
-func present(ctx context.Context, v View, id coffer.ObjectID) ([]*coffer.Document, error) {
-	if r, ok := v.(Replacer); ok {
-		return r.Present(ctx, id)
-	}
-	return v.Get(ctx, id)
 }
 
 // erase is DELETE V/documents/{id}. The change is the receipt.

@@ -39,6 +39,10 @@ type Host interface {
 type View interface {
 	coffer.Vault
 
+	// Present is Get for one who may write the object, and perhaps not read it. The server asks it what is to be replaced
+	// for clients that do not say so, as the published ones do not; it gives nothing of the answer to the caller.
+	Present(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error)
+
 	// Config returns the vault's configuration.
 	Config(ctx context.Context) (*coffer.Config, error)
 	// Configure replaces the configuration. Conflict unless its sequence is one more than the present one's; Invalid
@@ -57,13 +61,6 @@ type View interface {
 	Revocations(ctx context.Context) iter.Seq2[Revocation, error]
 	// Revoked reports whether any of the links is revoked in this vault. It asks no authority.
 	Revoked(ctx context.Context, links []grant.Link) (bool, error)
-}
-
-// A Replacer is a [View] that can tell what is present to one who may write, and perhaps not read. A server asks it to
-// replace a document for a client that does not say what it replaces, as the published clients do not.
-type Replacer interface {
-	// Present is Get for one who may write the object. The server gives nothing of what it returns to the caller.
-	Present(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error)
 }
 
 // A Revocation is the record of one.

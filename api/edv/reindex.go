@@ -27,7 +27,7 @@ func (c *call) reindex() error {
 		return invalid(err)
 	}
 	v := c.view()
-	docs, err := present(c.r.Context(), v, id)
+	docs, err := v.Present(c.r.Context(), id)
 	if err != nil {
 		return err
 	}

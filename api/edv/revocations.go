@@ -12,10 +12,13 @@ import (
 )
 
 // revoke is POST V/zcaps/revocations/{capability}. Everyone who took part in the capability's chain may cut it, so the
-// chain is verified before it is known who asks.
+// chain is verified before it is known who asks. The published client posts to V/zcaps/revocations when it was delegated
+// that; there, only the vault's root is good.
 func (c *call) revoke() error {
+	const collection = "/zcaps/revocations"
 	id := c.path.segments[4]
-	if c.target() != c.url+"/zcaps/revocations/"+encodeComponent(id) {
+	named := c.path.n == 5
+	if named && c.target() != c.url+collection+"/"+encodeComponent(id) {
 		return fail(http.StatusNotFound, notFoundError, coffer.NotExist, "no such place") // one URL for each capability
 	}
 	if _, err := c.path.params(); err != nil {
@@ -31,7 +34,7 @@ func (c *call) revoke() error {
 	} else if err != nil {
 		return unauthorized(err)
 	}
-	if parsed.ID() != id {
+	if named && parsed.ID() != id {
 		return fail(http.StatusBadRequest, dataError, coffer.Invalid, "the capability's id is not the one in the path")
 	}
 	capability, err := grant.VerifyChain(c.r.Context(), body, c.facts("", c.controllers))
@@ -41,7 +44,7 @@ func (c *call) revoke() error {
 	// Two roots are good: the vault's, and the one of this very URL, which belongs to all of the chain.
 	everyone := func(ctx context.Context, target string) ([]string, error) {
 		found, err := c.controllers(ctx, c.url)
-		if err != nil || target == c.url || target != c.target() || len(found) == 0 {
+		if err != nil || target == c.url || target != c.target() || !named || len(found) == 0 {
 			return found, err
 		}
 		return append(found, capability.ChainControllers()...), nil

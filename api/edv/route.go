@@ -62,6 +62,7 @@ func (s *Server) routes() []*place {
 		{"GET", vault + "/changes", read, "", (*call).changes},
 		{"GET", vault + "/history", read, "", (*call).getHistory},
 		{"GET", vault + "/zcaps/revocations", read, "", (*call).revocations},
+		{"POST", vault + "/zcaps/revocations", "", duplicateError, (*call).revoke},
 		{"POST", vault + "/zcaps/revocations/{capability}", "", duplicateError, (*call).revoke},
 		{"POST", "/sessions", "", "", (*call).openSession},
 		{"GET", "/.well-known/coffer", "", "", (*call).describe},

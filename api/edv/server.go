@@ -35,8 +35,8 @@ type ServerOptions struct {
 	Limits  Limits
 	// Creators are the identifiers that may create vaults; empty lets everyone do so for themselves.
 	Creators []string
-	// Resolve answers /1.0/identifiers/{id}; nil switches the route off.
-	Resolve func(ctx context.Context, id string) (*coffer.Identity, error)
+	// Resolve answers GET /1.0/identifiers/{id} with a status and a DID resolution result; nil switches the route off.
+	Resolve func(ctx context.Context, id string) (status int, body []byte)
 	NodeDID string // the node's own identifier, for the description; may be empty
 	Version string // of the software, for the description; may be empty
 	// Address finds who is at the other end; nil takes the connection's. A node behind a proxy that it trusts reads a

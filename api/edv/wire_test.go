@@ -43,8 +43,9 @@ func serverOptions(t testing.TB, v *coffertest.Vaults) edv.ServerOptions {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return edv.ServerOptions{Host: host{v.Service}, Origin: coffertest.Origin, Key: resolver.Key, Resolve: resolver.Resolve,
-		Now: time.Now, Report: func(route string, err error) { t.Errorf("%s failed: %v", route, err) }}
+	return edv.ServerOptions{Host: host{v.Service}, Origin: coffertest.Origin, Key: resolver.Key,
+		Resolve: func(ctx context.Context, id string) (int, []byte) { return ident.Resolution(ctx, resolver, id) },
+		Now:     time.Now, Report: func(route string, err error) { t.Errorf("%s failed: %v", route, err) }}
 }
 
 // newWire returns a server with one vault of alice's. change may change the server's options.

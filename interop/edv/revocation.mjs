@@ -94,6 +94,18 @@ await step('somebody may be given the right to revoke', async () => {
   assert.equal(await read(bob, toBob), 403);
 });
 
+await step('which the client then uses where it was given', async () => {
+  const toBob = await grant(alice, bob);
+  const right = await grant(alice, dave, root(vaultId), `${vaultId}/zcaps/revocations`, ['write']);
+  await revoke(dave, toBob, right);
+  assert.equal(await read(bob, toBob), 403);
+  const collection = `${vaultId}/zcaps/revocations`;
+  const another = await grant(alice, bob);
+  const answer = await ask({url: collection, method: 'post', by: bob, capability: root(collection), json: another});
+  assert.equal(answer.status, 403, answer.text);
+  assert.equal(await read(bob, another), 200);
+});
+
 await step('or to revoke just one, as the client asks for it', async () => {
   const [toBob, other] = [await grant(alice, bob), await grant(alice, bob)];
   const right = await grant(alice, dave, root(vaultId), place(toBob), ['write']);

@@ -22,6 +22,19 @@ func (v *View) Get(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document,
 	return []*coffer.Document{d}, nil
 }
 
+// Present is Get for who may write the document, or its index, and perhaps not read it: to replace it one has to know
+// what it replaces.
+func (v *View) Present(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error) {
+	if _, err := v.decide(ctx, grant.Write, v.document(id), v.document(id)+"/index"); err != nil {
+		return nil, err
+	}
+	d, err := v.s.store.Get(ctx, v.id, id)
+	if err != nil {
+		return nil, err
+	}
+	return []*coffer.Document{d}, nil
+}
+
 // Apply implements [coffer.Vault].
 func (v *View) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Change, error) {
 	if len(writes) == 0 {
