@@ -18,10 +18,10 @@ func Decode(b []byte, v any) error { return decode(b, v, json.RejectUnknownMembe
 func DecodeOpen(b []byte, v any) error { return decode(b, v) }
 
 func decode(b []byte, v any, opts ...json.Options) error {
-	if err := Valid(b); err != nil {
+	if err := shallow(b); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(b, v, opts...); err != nil {
+	if err := json.Unmarshal(b, v, opts...); err != nil { // refuses repeated names and invalid UTF-8 by itself
 		if errors.Is(err, json.ErrUnknownName) {
 			return errors.New("JSON has a member that is not known here")
 		}
@@ -32,6 +32,17 @@ func decode(b []byte, v any, opts ...json.Options) error {
 
 // Valid reports whether b is one strict JSON value no deeper than [MaxDepth].
 func Valid(b []byte) error {
+	if err := shallow(b); err != nil {
+		return err
+	}
+	if !jsontext.Value(b).IsValid() {
+		return errors.New("not valid JSON, or a member name is repeated")
+	}
+	return nil
+}
+
+// shallow reports whether b, if it is JSON, is no deeper than [MaxDepth].
+func shallow(b []byte) error {
 	depth, quoted, escaped := 0, false, false
 	for _, c := range b {
 		switch {
@@ -49,9 +60,6 @@ func Valid(b []byte) error {
 		case c == '}' || c == ']':
 			depth--
 		}
-	}
-	if !jsontext.Value(b).IsValid() {
-		return errors.New("not valid JSON, or a member name is repeated")
 	}
 	return nil
 }
