@@ -27,11 +27,10 @@ fmt:
 clean:
 	rm -rf bin $(CLIENTS)/node_modules
 
-# What a bare machine lacks: a C compiler for the race detector, a debugger and a packet capture for the test that looks
-# at a node as its operator could, and the published JavaScript clients.
+# What a bare machine lacks: a C compiler for the race detector, and the published JavaScript clients.
 tools: $(CLIENTS)/node_modules/.package-lock.json
 	@lacking=; \
-	for pair in gcc:gcc gcc:libc6-dev gdb:gdb tcpdump:tcpdump; do \
+	for pair in gcc:gcc gcc:libc6-dev; do \
 		command -v $${pair%%:*} >/dev/null || lacking="$$lacking $${pair#*:}"; \
 	done; \
 	if [ -z "$$lacking" ]; then exit 0; fi; \
