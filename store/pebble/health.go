@@ -1,10 +1,8 @@
 package pebble
 
 import (
-	"context"
 	"errors"
 	"log/slog"
-	"runtime"
 	"sync"
 	"syscall"
 
@@ -25,7 +23,7 @@ func newHealth(logger *slog.Logger) *health {
 	return &health{logger: logger, dead: make(chan struct{})}
 }
 
-var _ engine.LoggerAndTracer = (*health)(nil)
+var _ engine.Logger = (*health)(nil)
 
 // Infof drops what it is told.
 func (h *health) Infof(string, ...any) {}
@@ -33,19 +31,20 @@ func (h *health) Infof(string, ...any) {}
 // Errorf drops what it is told: what matters comes back as an error or to backgroundError.
 func (h *health) Errorf(string, ...any) {}
 
-// Eventf drops what it is told.
-func (h *health) Eventf(context.Context, string, ...any) {}
-
-// IsTracingEnabled returns false.
-func (h *health) IsTracingEnabled(context.Context) bool { return false }
-
-// Fatalf is called by the engine when it cannot go on, usually because it failed to write its log or its manifest, and
-// must not return: going on would damage what is on the disk. Other users of the engine end the process. Here the store
-// is marked as broken and the goroutine ends: what it locked stays locked, so that others do no harm either, and nobody
-// waits for them.
+// Fatalf is called by the engine when it cannot go on, usually because it failed to write its manifest, and must not
+// return: going on would damage what is on the disk. Other users of the engine end the process. Here the store is marked
+// as broken, so that every caller is answered, and this goroutine stands still with all that it has locked, so that the
+// engine does nothing more. (When it cannot even create a log, the engine ends the process all the same.)
 func (h *health) Fatalf(string, ...any) {
 	h.fail()
-	runtime.Goexit()
+	select {}
+}
+
+// damage is called when a table was read that is not as it was written. Whoever reads it gets an error, too.
+func (h *health) damage(engine.DataCorruptionInfo) {
+	if h.logger != nil {
+		h.logger.Error("storage engine: a file is damaged")
+	}
 }
 
 func (h *health) backgroundError(err error) {
@@ -78,23 +77,25 @@ func (h *health) failure(op string) error {
 	return coffer.Errorf(op, coffer.Unavailable, "the storage engine failed; the store must be opened anew")
 }
 
-// guard calls f and reports whether it returned: the engine may end the goroutine, see Fatalf, or panic when its log
+// guard calls f and reports whether it returned: the engine may stop the goroutine, see Fatalf, or panic when its log
 // cannot be written.
 func (h *health) guard(f func()) (returned bool) {
 	done := make(chan struct{})
 	go func() {
-		defer close(done)
 		defer func() {
-			if !returned {
-				_ = recover()
+			if recover() != nil {
 				h.fail()
 			}
 		}()
 		f()
-		returned = true
+		close(done)
 	}()
-	<-done
-	return returned
+	select {
+	case <-done:
+		return true
+	case <-h.dead:
+		return false
+	}
 }
 
 // failure returns an error of the engine as one of ours.

@@ -25,7 +25,7 @@ type chunkName struct{ set, index uint64 }
 // judge checks a call against the database and, if it keeps the rules, adds it to the group's batch. The call breaks
 // them as a whole or not at all.
 func (s *Store) judge(g *group, c *call) {
-	var undo []func()
+	before := make([]store.Usage, len(c.steps)) // of each step's vault, before it
 	verdicts := make([]verdict, len(c.steps))
 	var holders map[unique]coffer.ObjectID // of the tags that steps before have taken, or released: the zero id
 	if len(c.steps) > 1 {
@@ -35,13 +35,12 @@ func (s *Store) judge(g *group, c *call) {
 		t := &c.steps[i]
 		total, err := s.tally(g, t.vault)
 		if err == nil {
-			usage := total.after
-			undo = append(undo, func() { total.after = usage })
+			before[i] = total.after
 			err = s.weigh(total, t, &verdicts[i], holders)
 		}
 		if err != nil {
-			for i := len(undo) - 1; i >= 0; i-- {
-				undo[i]()
+			for i--; i >= 0; i-- {
+				g.tallies[c.steps[i].vault].after = before[i]
 			}
 			c.err = err
 			return

@@ -39,6 +39,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 
 	engine "github.com/cockroachdb/pebble/v2"
@@ -104,6 +105,9 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, h.failure(op)
 	}
 	if err != nil {
+		if strings.Contains(err.Error(), "written in unknown format major version") { // the engine has no type for it
+			return nil, errLater()
+		}
 		return nil, failure(op, err)
 	}
 	if err := checkFormat(db); err != nil {
@@ -143,8 +147,10 @@ func engineOptions(o Options, h *health) *engine.Options {
 		MaxOpenFiles:                512,
 		FormatMajorVersion:          engine.FormatValueSeparation,
 		FS:                          o.FS,
-		LoggerAndTracer:             h,
-		EventListener:               &engine.EventListener{BackgroundError: h.backgroundError},
+		Logger:                      h,
+		EventListener: &engine.EventListener{
+			BackgroundError: h.backgroundError, DataCorruption: h.damage,
+		},
 	}
 	for i := range e.Levels {
 		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -177,7 +183,7 @@ func checkFormat(db *engine.DB) error {
 			return coffer.Errorf(op, coffer.Corrupt, "the record of the store's format is damaged")
 		}
 		if version > format {
-			return coffer.Errorf(op, coffer.Invalid, "the store was written by a later version of this program")
+			return errLater()
 		}
 		return nil
 	case !errors.Is(err, engine.ErrNotFound):
@@ -198,6 +204,10 @@ func checkFormat(db *engine.DB) error {
 		return failure(op, err)
 	}
 	return nil
+}
+
+func errLater() error {
+	return coffer.Errorf("pebble.Open", coffer.Invalid, "the store was written by a later version of this program")
 }
 
 // enter notes that a call is under way, or says why it cannot be. exit ends what enter allowed.
@@ -240,10 +250,13 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 
-	<-s.idle
-	close(s.stop)
 	select {
-	case <-s.settled:
+	case <-s.idle:
+		close(s.stop)
+		select {
+		case <-s.settled:
+		case <-s.health.dead:
+		}
 	case <-s.health.dead:
 	}
 	if s.health.broken() {

@@ -1,0 +1,355 @@
+package pebble
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/cofferhq/coffer"
+)
+
+// An acknowledgement is what a writer was told to be durable.
+type acknowledgement struct {
+	vault    coffer.VaultID
+	id       coffer.ObjectID
+	sequence uint64
+	rev      coffer.Rev
+	number   uint64
+}
+
+// write inserts and replaces documents, in pairs, until an error, and tells of each acknowledgement.
+func write(ctx context.Context, s *Store, v coffer.VaultID, writer int, told func(acknowledgement)) error {
+	var pair [2]*coffer.Document
+	for round := 0; ; round++ {
+		for i := range pair {
+			tags := []coffer.Tag{
+				{Key: "k", Name: "writer", Value: fmt.Sprint(writer)},
+				{Key: "k", Name: "place", Value: fmt.Sprint(writer, i), Unique: round%8 != 7},
+			}
+			body := strings.Repeat(fmt.Sprint(round), 1+round%300)
+			if round%8 == 0 {
+				tags[1].Value = randomText()
+				pair[i] = newDocument(body, tags...)
+			} else {
+				tags[1].Value = pair[i].Tags[1].Value
+				pair[i] = successor(pair[i], body, tags...)
+			}
+		}
+		results, err := s.Apply(ctx, putting(v, pair[0]), putting(v, pair[1]))
+		if err != nil {
+			return err
+		}
+		for i, d := range pair {
+			told(acknowledgement{v, d.ID, d.Sequence, d.Rev(), results[i].Change.Number})
+		}
+	}
+}
+
+// verify checks that all that was acknowledged is there.
+func verify(t *testing.T, s *Store, all []acknowledgement) {
+	t.Helper()
+	feeds := make(map[coffer.VaultID][]coffer.Change)
+	for _, a := range all {
+		if feeds[a.vault] == nil {
+			for c, err := range s.Changes(t.Context(), a.vault, 0) {
+				if err != nil {
+					t.Fatalf("Changes: %v", err)
+				}
+				feeds[a.vault] = append(feeds[a.vault], c)
+			}
+		}
+		feed := feeds[a.vault]
+		if uint64(len(feed)) < a.number || feed[a.number-1].Rev != a.rev {
+			t.Fatalf("an acknowledged change is not in the feed of %d", len(feed))
+		}
+		d, err := s.Get(t.Context(), a.vault, a.id)
+		if err != nil || d.Sequence < a.sequence || d.Sequence == a.sequence && d.Rev() != a.rev {
+			t.Fatalf("an acknowledged document is not there: %v, %v", d, err)
+		}
+	}
+	for v, feed := range feeds {
+		present := make(map[coffer.ObjectID]uint64)
+		for i := range feed {
+			present[feed[i].ID] = feed[i].Sequence
+		}
+		n := 0
+		for d, err := range s.Query(t.Context(), v, coffer.Query{Index: "k", Has: []string{"writer", "place"}}) {
+			if err != nil {
+				t.Fatalf("Query: %v", err)
+			}
+			if d.Sequence != present[d.ID] {
+				t.Fatal("a document is not the one that the feed names last")
+			}
+			n++
+		}
+		if n != len(present) || len(feed)%2 != 0 {
+			t.Fatalf("%d documents of %d in the feed, of %d changes: commits were torn", n, len(present), len(feed))
+		}
+	}
+	checkClean(t, s)
+}
+
+// TestPowerCut takes the disk as it would be after a power cut, at random moments under 16 writers: what was flushed,
+// and by chance some of what was not.
+func TestPowerCut(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	s := on(t, "store", Options{FS: fs, Memory: 2 << 20})
+	v := coffer.NewVaultID()
+	ctx, cancel := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	var told []acknowledgement
+	var writers sync.WaitGroup
+	for i := range 16 {
+		writers.Go(func() {
+			err := write(ctx, s, v, i, func(a acknowledgement) {
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, a)
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("Apply: %v", err)
+			}
+		})
+	}
+	for cut := range 12 {
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
+		mu.Lock()
+		before := told[:len(told):len(told)]
+		mu.Unlock()
+		after := fs.CrashClone(vfs.CrashCloneCfg{
+			UnsyncedDataPercent: cut * 9, RNG: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+		})
+		again := on(t, "store", Options{FS: after})
+		verify(t, again, before)
+		closeStore(t, again)
+	}
+	cancel()
+	writers.Wait()
+	closeStore(t, s)
+	if len(told) == 0 {
+		t.Error("nothing was written")
+	}
+}
+
+// TestFaults lets the disk fail for good at some write: of the log, of a table, of the manifest. Every call must then
+// fail, and soon, and what was acknowledged must be there when the disk is well again.
+func TestFaults(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		file   string
+		op     string
+		broken bool // the store cannot go on
+	}{
+		{"log sync", ".log", "sync", true},
+		{"log write", ".log", "write", true},
+		{"manifest write", "MANIFEST", "write", true},
+		{"manifest sync", "MANIFEST", "sync", true},
+		{"table write", ".sst", "write", false},
+		{"table create", ".sst", "create", false},
+		{"document file write", ".blob", "write", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var failing, failed atomic.Bool
+			fs := vfs.NewCrashableMem()
+			faulty := &hookedDisk{fs, func(op, name string) error {
+				if failing.Load() && op == c.op && strings.Contains(name, c.file) {
+					failed.Store(true)
+					return &os.PathError{Op: op, Path: name, Err: syscall.ENOSPC}
+				}
+				return nil
+			}}
+			var log lockedBuffer
+			s := on(t, "store", Options{FS: faulty, Memory: 2 << 20, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			v := coffer.NewVaultID()
+			var mu sync.Mutex
+			var told []acknowledgement
+			var writers sync.WaitGroup
+			errs := make(chan error, 16)
+			for i := range 16 {
+				writers.Go(func() {
+					errs <- write(ctx, s, v, i, func(a acknowledgement) {
+						mu.Lock()
+						defer mu.Unlock()
+						told = append(told, a)
+					})
+				})
+			}
+			time.Sleep(50 * time.Millisecond)
+			failing.Store(true)
+			if c.broken {
+				for range 16 {
+					if err := <-errs; !errors.Is(err, coffer.Unavailable) || strings.Contains(err.Error(), "store/") {
+						t.Errorf("Apply: %v, want Unavailable that names no file", err)
+					}
+				}
+				_, get := s.Get(t.Context(), v, coffer.NewObjectID())
+				_, apply := s.Apply(t.Context(), putting(v, newDocument("late")))
+				for _, err := range []error{get, apply, s.Close()} {
+					if !errors.Is(err, coffer.Unavailable) {
+						t.Errorf("after the fault: %v, want Unavailable", err)
+					}
+				}
+			} else {
+				for !failed.Load() {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(50 * time.Millisecond)
+				failing.Store(false) // there is room again
+				mu.Lock()
+				before := len(told)
+				mu.Unlock()
+				for after := before; after < before+100; {
+					time.Sleep(time.Millisecond)
+					mu.Lock()
+					after = len(told)
+					mu.Unlock()
+				}
+				cancel()
+			}
+			writers.Wait()
+			if text := log.String(); text == "" || strings.Contains(text, c.file) {
+				t.Errorf("log %q: empty, or it names files", text)
+			}
+			again := on(t, "store", Options{FS: fs.CrashClone(vfs.CrashCloneCfg{})})
+			verify(t, again, told)
+			closeStore(t, again)
+			if !c.broken {
+				closeStore(t, s)
+			}
+		})
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// childDir names the folder that a child process writes to until it is killed.
+const childDir = "COFFER_PEBBLE_CHILD_DIR"
+
+// TestMain makes this program the child of TestKill when it is asked to be.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		fmt.Fprintln(os.Stderr, child(dir))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// child writes with 16 writers to four vaults and prints each acknowledgement, one line with one system call.
+func child(dir string) error {
+	s, err := Open(dir, Options{Memory: 4 << 20})
+	if err != nil {
+		return err
+	}
+	errs := make(chan error)
+	for i := range 16 {
+		v := coffer.VaultID{byte(1 + i%4)}
+		go func() {
+			errs <- write(context.Background(), s, v, i, func(a acknowledgement) {
+				line := fmt.Sprintf("%x %x %d %x %d\n", a.vault[:], a.id[:], a.sequence, a.rev[:], a.number)
+				_, _ = os.Stdout.WriteString(line)
+			})
+		}()
+	}
+	return <-errs
+}
+
+// TestKill kills a child with SIGKILL at random moments, again and again on the same folder, and looks for all that it
+// said to be durable.
+func TestKill(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Skip("no name of this program")
+	}
+	dir := t.TempDir()
+	var all []acknowledgement
+	for round := range 6 {
+		cmd := exec.Command(program)
+		cmd.Env = append(os.Environ(), childDir+"="+dir)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(out)
+		first, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the child said nothing: %v, %v", err, cmd.Wait())
+		}
+		all = append(all, parse(t, first))
+		time.AfterFunc(time.Duration(rand.IntN(400))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		told := 1
+		for {
+			line, err := lines.ReadString('\n')
+			if errors.Is(err, io.EOF) {
+				break // what was cut off in the middle was not told
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, parse(t, line))
+			told++
+		}
+		_ = cmd.Wait()
+		start := time.Now()
+		s := on(t, dir, Options{})
+		t.Logf("round %d: %d acknowledged, opened in %v", round, told, time.Since(start))
+		verify(t, s, all)
+		closeStore(t, s)
+	}
+}
+
+func parse(t *testing.T, line string) (a acknowledgement) {
+	t.Helper()
+	var vault, id, rev string
+	if _, err := fmt.Sscanf(line, "%s %s %d %s %d\n", &vault, &id, &a.sequence, &rev, &a.number); err != nil {
+		t.Fatalf("the child said %q: %v", line, err)
+	}
+	for _, field := range []struct {
+		to   []byte
+		from string
+	}{{a.vault[:], vault}, {a.id[:], id}, {a.rev[:], rev}} {
+		if n, err := hex.Decode(field.to, []byte(field.from)); err != nil || n != len(field.to) {
+			t.Fatalf("the child said %q", line)
+		}
+	}
+	return a
+}
+
+func randomText() string { return fmt.Sprintf("%x", rand.Uint64()) }
