@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -40,6 +41,9 @@ type Blinder struct {
 	// out. Otherwise such an attribute is passed over, as published clients do, and the query finds more. Set it before
 	// the first use.
 	Strict bool
+	// Legacy blinds as edv-client 12 and 13 did ("version 1"), to find and index what their users have stored. Set it
+	// before the first use.
+	Legacy bool
 
 	ring    coffer.Keyring
 	indexes []index
@@ -54,6 +58,7 @@ type hash = [sha256.Size]byte
 type index struct {
 	paths  []string   // as written
 	keys   [][]string // each path taken apart
+	each   []hash     // each path hashed
 	names  []hash     // at i, the hashed name of the first i+1 attributes
 	unique bool
 }
@@ -82,6 +87,7 @@ func NewBlinder(ring coffer.Keyring, indexes ...Index) (*Blinder, error) {
 			}
 			h := sha256.Sum256([]byte(path))
 			hashes = append(hashes, h[:]...)
+			i.each = append(i.each, h)
 			i.keys = append(i.keys, keys)
 			i.names = append(i.names, sha256.Sum256(hashes))
 		}
@@ -154,7 +160,7 @@ func (b *Blinder) Entry(ctx context.Context, p Plain, sequence uint64) (edv.Entr
 			if len(elements) > coffer.MaxTags {
 				return edv.Entry{}, coffer.Errorf(op, coffer.Exhausted, "too many values")
 			}
-			hashes, err := hashValues(elements)
+			hashes, err := b.hashValues(elements)
 			if err != nil {
 				return edv.Entry{}, err
 			}
@@ -194,7 +200,7 @@ func follow(v any, keys []string) (any, bool) {
 }
 
 // hashValues returns the hashes of values, each once.
-func hashValues(values []any) ([]hash, error) {
+func (b *Blinder) hashValues(values []any) ([]hash, error) {
 	const op = "index"
 	hashes := make([]hash, 0, len(values))
 	seen := make(map[hash]bool, len(values))
@@ -205,6 +211,9 @@ func hashValues(values []any) ([]hash, error) {
 		}
 		if text, err = jose.Canonical(text); err != nil {
 			return nil, coffer.E(op, coffer.Invalid, err)
+		}
+		if b.Legacy { // the member's name was meant to be the attribute's
+			text = slices.Concat([]byte(`{"key":`), text, []byte("}"))
 		}
 		if h := sha256.Sum256(text); !seen[h] {
 			seen[h] = true
@@ -217,17 +226,12 @@ func hashValues(values []any) ([]hash, error) {
 // blind returns the blinded attributes for the hashed values of each path, and which paths they cover.
 func (b *Blinder) blind(ctx context.Context, values map[string][]hash) ([]edv.Attribute, map[string]bool, error) {
 	attributes := []edv.Attribute{}
-	add := func(name, value hash, unique bool) error {
+	add := func(i *index, at int, value []byte) error {
 		if len(attributes) == coffer.MaxTags {
 			return coffer.Errorf("index", coffer.Exhausted, "too many combinations of values")
 		}
-		blindName, err := b.blindName(ctx, name)
-		if err != nil {
-			return err
-		}
-		salted := sha256.Sum256(append(name[:], value[:]...)) // equal values of different attributes shall differ
-		blindValue, err := b.mac(ctx, salted[:])
-		attributes = append(attributes, edv.Attribute{Name: blindName, Value: blindValue, Unique: unique})
+		a, err := b.attribute(ctx, i, at, value)
+		attributes = append(attributes, a)
 		return err
 	}
 	covered := map[string]bool{}
@@ -238,7 +242,7 @@ func (b *Blinder) blind(ctx context.Context, values map[string][]hash) ([]edv.At
 		}
 		covered[i.paths[0]] = true
 		for _, v := range found {
-			if err := add(i.names[0], v, i.unique); err != nil {
+			if err := add(&i, 0, v[:]); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -268,13 +272,59 @@ func (b *Blinder) blind(ctx context.Context, values map[string][]hash) ([]edv.At
 				continue
 			}
 			for _, c := range combinations {
-				if err := add(i.names[at], sha256.Sum256(c), i.unique && at == len(i.paths)-1); err != nil {
+				if err := add(&i, at, c); err != nil {
 					return nil, nil, err
 				}
 			}
 		}
 	}
 	return attributes, covered, nil
+}
+
+// attribute blinds the first at+1 attributes of an index with their values, each of which is hashed.
+func (b *Blinder) attribute(ctx context.Context, i *index, at int, values []byte) (a edv.Attribute, err error) {
+	a.Unique = i.unique && at == len(i.paths)-1
+	if b.Legacy {
+		err = b.legacy(ctx, &a, i, at, values)
+		return a, err
+	}
+	if a.Name, err = b.blindName(ctx, i.names[at]); err != nil {
+		return a, err
+	}
+	value := sha256.Sum256(values)
+	if i.simple() {
+		value = hash(values)
+	}
+	salted := sha256.Sum256(append(i.names[at][:], value[:]...)) // equal values of different attributes shall differ
+	a.Value, err = b.mac(ctx, salted[:])
+	return a, err
+}
+
+// legacy blinds as version 1 did: each attribute by itself, and of a compound index the texts that come of that again.
+func (b *Blinder) legacy(ctx context.Context, a *edv.Attribute, i *index, at int, values []byte) error {
+	var names, blinded []string
+	for n, name := range i.each[:at+1] {
+		name, err := b.blindName(ctx, name)
+		if err != nil {
+			return err
+		}
+		value, err := b.mac(ctx, values[n*sha256.Size:(n+1)*sha256.Size])
+		if err != nil {
+			return err
+		}
+		names, blinded = append(names, name), append(blinded, value)
+	}
+	a.Name, a.Value = names[0], blinded[0]
+	if i.simple() {
+		return nil
+	}
+	var err error
+	if a.Name, err = b.blindName(ctx, sha256.Sum256([]byte(strings.Join(names, ":")))); err != nil {
+		return err
+	}
+	value := sha256.Sum256([]byte(strings.Join(blinded, ":")))
+	a.Value, err = b.mac(ctx, value[:])
+	return err
 }
 
 func (b *Blinder) blindName(ctx context.Context, name hash) (string, error) {
@@ -312,7 +362,7 @@ func (b *Blinder) Equals(ctx context.Context, filters ...map[string]any) (coffer
 	for _, f := range filters {
 		values := make(map[string][]hash, len(f))
 		for path, v := range f {
-			hashes, err := hashValues([]any{v})
+			hashes, err := b.hashValues([]any{v})
 			if err != nil {
 				return coffer.Query{}, err
 			}

@@ -94,14 +94,17 @@ type known struct {
 			Attribute json.RawMessage
 			Unique    bool
 		}
-		Version2 struct {
-			Entry                                                        json.RawMessage
-			QueryEquals, QueryTwo, QueryPrefix, QueryUnindexed, QueryHas struct {
-				Index  string
-				Equals []map[string]string
-				Has    []string
-			}
-		}
+		Version1, Version2 blinding
+	}
+}
+
+// blinding is what one version makes of the known document and queries.
+type blinding struct {
+	Entry                                                        json.RawMessage
+	QueryEquals, QueryTwo, QueryPrefix, QueryUnindexed, QueryHas struct {
+		Index  string
+		Equals []map[string]string
+		Has    []string
 	}
 }
 
