@@ -113,7 +113,12 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 func (n *Node) open(ctx context.Context) (err error) {
 	const op = "open node"
 	c := n.config
+	// Nothing is made before it is known that the configuration makes sense.
 	if n.tls, err = c.tls(); err != nil {
+		return err
+	}
+	resolver, err := ident.New(ident.Options{AllowWeb: c.AllowWeb})
+	if err != nil {
 		return err
 	}
 	if n.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Listen); err != nil {
@@ -133,7 +138,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	target := func(id coffer.VaultID) string { return n.origin + "/edvs/" + id.String() }
 	n.vaults = vault.New(vault.Options{Store: n.store, Blobs: n.blobs, Target: target, Now: c.Now, Limits: c.Limits})
-	return n.routes()
+	return n.routes(resolver)
 }
 
 func (n *Node) openStores() error {
@@ -165,7 +170,7 @@ func identity(data string) (string, error) {
 func (c *Config) tls() (*tls.Config, error) {
 	const op = "node TLS"
 	switch {
-	case c.ACMEHost != "" && c.TLSCert != "":
+	case c.ACMEHost != "" && (c.TLSCert != "" || c.TLSKey != ""):
 		return nil, coffer.Errorf(op, coffer.Invalid, "a certificate comes from files or from ACME, not both")
 	case c.ACMEHost != "":
 		cache := c.ACMECache
@@ -209,11 +214,7 @@ func (c *Config) origin(addr net.Addr) (string, error) {
 }
 
 // routes puts the wire, health and metrics behind one handler.
-func (n *Node) routes() error {
-	resolver, err := ident.New(ident.Options{AllowWeb: n.config.AllowWeb})
-	if err != nil {
-		return err
-	}
+func (n *Node) routes(resolver *ident.Resolver) (err error) {
 	metrics := newMetrics()
 	l := n.config.Limits
 	n.wire, err = edv.NewServer(edv.ServerOptions{
@@ -329,7 +330,10 @@ func (n *Node) sweep(ctx context.Context) {
 	}
 }
 
-// Check verifies everything that the node keeps and calls report with a sentence for each thing that is wrong.
+// Check reads everything that the node keeps and calls report with a sentence for each thing that is wrong: what the
+// store finds (see [store.Store]), and a chunk that is missing, unreadable, or not what was recorded. The sentences hold
+// no identifiers. It returns an error only when it could not go on. It is for a node at rest: of one that serves, a chunk
+// that is replaced or removed meanwhile may be called missing.
 func (n *Node) Check(ctx context.Context, report func(string)) error {
 	return check(ctx, n.store, n.blobs, report)
 }
