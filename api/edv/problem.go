@@ -102,6 +102,7 @@ func asFailure(err error, conflict string) *failure {
 	}
 	var tooMany *http.MaxBytesError
 	var wait interface{ RetryAfter() time.Duration }
+	var size interface{ TooLarge() bool }
 	switch {
 	case errors.As(err, &tooMany):
 		f.status, f.name = http.StatusRequestEntityTooLarge, tooLargeError
@@ -119,6 +120,8 @@ func asFailure(err error, conflict string) *failure {
 		f.status, f.name = http.StatusConflict, conflict
 	case kind == coffer.Exhausted && errors.As(err, &wait):
 		f.status, f.name, f.retry = http.StatusTooManyRequests, rateError, wait.RetryAfter()
+	case kind == coffer.Exhausted && errors.As(err, &size) && size.TooLarge():
+		f.status, f.name = http.StatusRequestEntityTooLarge, tooLargeError
 	case kind == coffer.Exhausted:
 		f.status, f.name = http.StatusInsufficientStorage, quotaError
 	case kind == coffer.Locked:

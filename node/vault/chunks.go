@@ -91,9 +91,9 @@ func (v *View) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.Chun
 	}
 	w := store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Limit: v.s.quota(),
 		Attach: &store.Chunk{ID: id, Ref: ref, Blob: key}}
-	results, err := v.s.store.Apply(ctx, w)
+	results, err := v.attach(ctx, w)
 	if err != nil {
-		// The commit may have happened all the same when the wait for it was cut short: ask before removing.
+		// After a failure of the disk the commit may have happened all the same: ask before removing.
 		ctx := context.WithoutCancel(ctx)
 		if c, getErr := v.s.store.Chunk(ctx, v.id, id, ref.Sequence, ref.Index); errors.Is(getErr, coffer.NotExist) ||
 			getErr == nil && c.Blob != key {
@@ -105,8 +105,22 @@ func (v *View) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.Chun
 	return nil
 }
 
+// attach records a chunk that has arrived. That took its time: whether it was allowed is decided again.
+func (v *View) attach(ctx context.Context, w store.Write) ([]store.Result, error) {
+	defer v.s.gates.write(v.id)()
+	r, err := v.allow(ctx, grant.Write, v.chunk(w.Attach.ID, w.Attach.Ref.Index))
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Erased:
+		return nil, nothing()
+	}
+	return v.s.apply(ctx, w)
+}
+
 // DropChunk implements [coffer.Vault].
 func (v *View) DropChunk(ctx context.Context, id coffer.ObjectID, index uint64) error {
+	defer v.s.gates.write(v.id)()
 	if _, err := v.decide(ctx, grant.Write, v.chunk(id, index)); err != nil {
 		return err
 	}
@@ -121,7 +135,7 @@ func (v *View) DropChunk(ctx context.Context, id coffer.ObjectID, index uint64) 
 	if err != nil {
 		return err
 	}
-	results, err := v.s.store.Apply(ctx, store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Detach: &c})
+	results, err := v.s.apply(ctx, store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Detach: &c})
 	if err != nil {
 		return err
 	}
@@ -224,8 +238,4 @@ func (s *Service) named(ctx context.Context, key string) (bool, error) {
 		return false, nil
 	}
 	return err == nil && c.Blob == key, err
-}
-
-func tooLarge(op string) error {
-	return coffer.Errorf(op, coffer.Exhausted, "larger than this node takes")
 }

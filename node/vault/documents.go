@@ -40,11 +40,17 @@ func (v *View) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 	if len(writes) == 0 {
 		return nil, nil
 	}
+	defer v.s.gates.write(v.id)()
 	commit := make([]store.Write, len(writes))
 	seen := make(map[coffer.ObjectID]bool, len(writes))
 	for i, w := range writes {
 		id := w.ID()
-		if _, err := v.decide(ctx, grant.Write, v.document(id)); err != nil {
+		// One call counts once, however many writes it brings.
+		decide := v.allow
+		if i == 0 {
+			decide = v.decide
+		}
+		if _, err := decide(ctx, grant.Write, v.document(id)); err != nil {
 			return nil, err
 		}
 		if seen[id] {
@@ -62,6 +68,7 @@ func (v *View) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 
 // Reindex replaces the present revision, its only parent, by one with the same sequence that differs in its tags.
 func (v *View) Reindex(ctx context.Context, d *coffer.Document) (coffer.Change, error) {
+	defer v.s.gates.write(v.id)()
 	if _, err := v.decide(ctx, grant.Write, v.document(d.ID), v.document(d.ID)+"/index"); err != nil {
 		return coffer.Change{}, err
 	}
@@ -100,7 +107,7 @@ func (s *Service) quota() store.Usage {
 
 // commit carries out the writes, tells followers, and removes the chunks that nothing names any more.
 func (v *View) commit(ctx context.Context, writes []store.Write) ([]coffer.Change, error) {
-	results, err := v.s.store.Apply(ctx, writes...)
+	results, err := v.s.apply(ctx, writes...)
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +178,9 @@ func (v *View) Changes(ctx context.Context, after coffer.Cursor, follow bool) it
 			yield(coffer.Change{}, err)
 			return
 		}
-		for {
+		for decide := v.admit; ; decide = v.allow { // to follow is one call
 			grown, stop := v.s.feed.Wait(v.id)
-			r, err := v.admit(ctx, grant.Read, v.url+"/changes", v.url+"/history")
+			r, err := decide(ctx, grant.Read, v.url+"/changes", v.url+"/history")
 			if err != nil {
 				stop()
 				yield(coffer.Change{}, err)

@@ -3,10 +3,30 @@ package vault
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
 )
+
+// gates keep acts that change who may do what in a vault apart from writes to it: those decide and commit inside, so
+// that once a revocation, a new controller or the end of the vault is acknowledged, nothing is written that it forbids.
+// Vaults share gates.
+type gates [64]sync.RWMutex
+
+// write is held by a write to the vault, from its decision to its commit.
+func (g *gates) write(id coffer.VaultID) (leave func()) {
+	m := &g[int(id[0])%len(g)]
+	m.RLock()
+	return m.RUnlock
+}
+
+// change is held by an act that changes who may do what.
+func (g *gates) change(id coffer.VaultID) (leave func()) {
+	m := &g[int(id[0])%len(g)]
+	m.Lock()
+	return m.Unlock
+}
 
 // A View is one vault as one caller may see it. It keeps the contract of [coffer.Vault]; each method decides anew.
 type View struct {
@@ -31,14 +51,26 @@ func (v *View) document(id coffer.ObjectID) string { return v.url + "/documents/
 // caller has some right in it, but not this one.
 func (v *View) decide(ctx context.Context, action grant.Action, targets ...string) (*record, error) {
 	r, err := v.admit(ctx, action, targets...)
-	if err == nil && r.Erased {
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Erased:
 		return nil, nothing()
 	}
-	return r, err
+	return r, nil
 }
 
-// admit is decide, also for a vault that has been erased.
+// admit is decide, also for the controller of a vault that has been erased.
 func (v *View) admit(ctx context.Context, action grant.Action, targets ...string) (*record, error) {
+	r, err := v.allow(ctx, action, targets...)
+	if err != nil {
+		return nil, err
+	}
+	return r, v.s.pace.take(v.id, v.s.now())
+}
+
+// allow is admit without counting the call: for what a call decides on again.
+func (v *View) allow(ctx context.Context, action grant.Action, targets ...string) (*record, error) {
 	r, err := v.s.lookup(ctx, v.id)
 	if errors.Is(err, coffer.NotExist) {
 		return nil, nothing()
@@ -50,9 +82,12 @@ func (v *View) admit(ctx context.Context, action grant.Action, targets ...string
 	if !same(authority(v.caller), r.Controller) {
 		return nil, nothing()
 	}
-	now := v.s.now()
+	// With an erased vault went its revocations, which could no longer stop a delegate.
+	if r.Erased && len(v.caller.Links()) > 0 {
+		return nil, nothing()
+	}
 	act := grant.Act{Root: v.url, Action: action, Targets: targets}
-	err = grant.Decide(v.caller, act, now, func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, l) })
+	err = grant.Decide(v.caller, act, v.s.now(), func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, l) })
 	switch coffer.KindOf(err) {
 	case coffer.NotExist:
 		return nil, nothing()
@@ -60,9 +95,6 @@ func (v *View) admit(ctx context.Context, action grant.Action, targets ...string
 		return nil, refused(err)
 	}
 	if err != nil {
-		return nil, err
-	}
-	if err := v.s.pace.take(v.id, now); err != nil {
 		return nil, err
 	}
 	return r, nil

@@ -16,7 +16,7 @@ type Limits struct {
 	Documents int64   // documents in one vault
 	Bytes     int64   // bytes in one vault
 	Vaults    int64   // vaults on this node
-	Rate      float64 // requests to one vault in a second, over a minute's burst of the same
+	Rate      float64 // calls to one vault in a second; ten seconds' worth may come at once
 }
 
 // A pace holds each vault to a rate of requests.
@@ -43,7 +43,7 @@ func newPace(perSecond float64) *pace {
 	return &pace{perSecond: rate.Limit(perSecond), burst: max(1, int(perSecond*burstSeconds)), vaults: vaults}
 }
 
-// take counts a request to the vault; Exhausted with a time to wait if there are too many.
+// take counts a call to the vault; Exhausted with a time to wait if there are too many.
 func (p *pace) take(id coffer.VaultID, now time.Time) error {
 	if p == nil {
 		return nil
@@ -70,3 +70,15 @@ type tooFast struct {
 
 func (e *tooFast) Unwrap() error             { return e.error }
 func (e *tooFast) RetryAfter() time.Duration { return e.wait }
+
+// An oversize is an error about a thing that is too large in itself, as opposed to a quota that is used up.
+type oversize struct{ error }
+
+func (e *oversize) Unwrap() error { return e.error }
+
+// TooLarge marks the error for the wire.
+func (e *oversize) TooLarge() bool { return true }
+
+func tooLarge(op string) error {
+	return &oversize{coffer.Errorf(op, coffer.Exhausted, "larger than this node takes")}
+}

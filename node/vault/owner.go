@@ -23,6 +23,7 @@ func (v *View) Config(ctx context.Context) (*coffer.Config, error) {
 // one delegated are void.
 func (v *View) Configure(ctx context.Context, c *coffer.Config) error {
 	const op = "configure vault"
+	defer v.s.gates.change(v.id)()
 	old, err := v.decide(ctx, grant.Write, v.url)
 	if err != nil {
 		return err
@@ -47,12 +48,24 @@ func (v *View) Configure(ctx context.Context, c *coffer.Config) error {
 // EraseVault erases the vault: documents, chunks, revocations, and the configuration but for id and controller, who
 // can still read in the feed that it was erased. Only the controller may, no delegate.
 func (v *View) EraseVault(ctx context.Context) (coffer.Change, error) {
-	old, err := v.decide(ctx, grant.Write, v.url)
+	r, err := v.purge(ctx)
 	if err != nil {
 		return coffer.Change{}, err
 	}
+	v.s.feed.Grew(v.id)
+	v.s.release(ctx, v.id, r)
+	return v.placed(r.Change), nil
+}
+
+// purge erases the vault from the store.
+func (v *View) purge(ctx context.Context) (r store.Result, err error) {
+	defer v.s.gates.change(v.id)()
+	old, err := v.decide(ctx, grant.Write, v.url)
+	if err != nil {
+		return r, err
+	}
 	if len(v.caller.Links()) > 0 {
-		return coffer.Change{}, refused(coffer.Errorf("erase vault", coffer.Denied, "only for the vault's controller"))
+		return r, refused(coffer.Errorf("erase vault", coffer.Denied, "only for the vault's controller"))
 	}
 	gone := &record{Erased: true, Config: coffer.Config{ID: old.ID, Sequence: old.Sequence + 1, Controller: old.Controller}}
 	by, now := v.caller.Who(), v.s.now()
@@ -60,9 +73,7 @@ func (v *View) EraseVault(ctx context.Context) (coffer.Change, error) {
 		store.Write{Vault: v.id, By: by, Time: now, Purge: true},
 		store.Write{Vault: law(v.id), By: by, Time: now, Purge: true})
 	if err != nil {
-		return coffer.Change{}, err
+		return r, err
 	}
-	v.s.feed.Grew(v.id)
-	v.s.release(ctx, v.id, results[1])
-	return v.placed(results[1].Change), nil
+	return results[1], nil
 }

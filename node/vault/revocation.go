@@ -54,6 +54,7 @@ func (v *View) Revoked(ctx context.Context, links []grant.Link) (bool, error) {
 // the capability, or one that it rests on, is revoked already.
 func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encoded []byte) error {
 	const op = "revoke"
+	defer v.s.gates.change(v.id)()
 	now := v.s.now()
 	revoked := func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, l) }
 	// Only the authority of the vault's root rests on its controller; that of the other was verified against the chain.
@@ -83,7 +84,7 @@ func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encod
 		return coffer.E(op, coffer.Invalid, err)
 	}
 	d := &coffer.Document{ID: revocationID(link), Body: body}
-	_, err = v.s.store.Apply(ctx, store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now, Document: d})
+	_, err = v.s.apply(ctx, store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now, Document: d})
 	return err
 }
 

@@ -24,8 +24,6 @@ import (
 	"strings"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/ledger"
@@ -50,27 +48,21 @@ type Service struct {
 	now     func() time.Time
 	limits  Limits
 	feed    ledger.Feed
-	configs *lru.Cache[coffer.VaultID, *record]
+	configs configs
 	pace    *pace
+	gates   gates
 	arrivals
 }
 
-// configsKept is how many configurations stay in memory: about a kilobyte each.
-const configsKept = 8192
-
 // New returns a Service over the stores, which stay the caller's to close.
 func New(o Options) *Service {
-	configs, err := lru.New[coffer.VaultID, *record](configsKept)
-	if err != nil {
-		panic(err) // only for a size below one
-	}
 	return &Service{
 		store:   o.Store,
 		blobs:   o.Blobs,
 		target:  o.Target,
 		now:     o.Now,
 		limits:  o.Limits,
-		configs: configs,
+		configs: newConfigs(),
 		pace:    newPace(o.Limits.Rate),
 	}
 }
@@ -138,19 +130,18 @@ func readRecord(d *coffer.Document) (*record, error) {
 
 // lookup returns the configuration of a vault, NotExist if there never was one.
 func (s *Service) lookup(ctx context.Context, id coffer.VaultID) (*record, error) {
-	if r, ok := s.configs.Get(id); ok {
+	r, at := s.configs.get(id)
+	if r != nil {
 		return r, nil
 	}
 	d, err := s.store.Get(ctx, own, coffer.ObjectID(id))
 	if err != nil {
 		return nil, err
 	}
-	r, err := readRecord(d)
-	if err != nil {
+	if r, err = readRecord(d); err != nil {
 		return nil, err
 	}
-	// Not Add: a newer one may have been put there since the document was read.
-	s.configs.ContainsOrAdd(id, r)
+	s.configs.add(id, r, at)
 	return r, nil
 }
 
@@ -255,8 +246,7 @@ func (s *Service) Create(ctx context.Context, caller grant.Caller, c *coffer.Con
 		return nil, err
 	}
 	limit := store.Usage{Documents: s.limits.Vaults}
-	_, err = s.store.Apply(ctx, store.Write{Vault: own, By: caller.Who(), Time: s.now(), Limit: limit, Document: d})
-	if err != nil {
+	if _, err = s.apply(ctx, store.Write{Vault: own, By: caller.Who(), Time: s.now(), Limit: limit, Document: d}); err != nil {
 		return nil, err
 	}
 	return &r.Config, nil
@@ -292,17 +282,17 @@ func (s *Service) configure(ctx context.Context, caller grant.Caller, id coffer.
 	}
 	d.Parents = []coffer.Rev{old.rev}
 	writes := append([]store.Write{{Vault: own, By: caller.Who(), Time: s.now(), Document: d}}, also...)
-	results, err := s.store.Apply(ctx, writes...)
-	if err != nil {
-		s.configs.Remove(id) // so that a loser of a race reads what won
-		return nil, err
+	defer s.configs.forget(id) // a loser of a race, too, is to read what won
+	return s.apply(ctx, writes...)
+}
+
+// apply commits and waits for the end of it, even when ctx ends first: of a commit that may yet happen, followers could
+// not be told, configurations not be forgotten, and chunks not be removed.
+func (s *Service) apply(ctx context.Context, writes ...store.Write) ([]store.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, coffer.E("commit", coffer.Unavailable, err)
 	}
-	kept, err := readRecord(d)
-	if err != nil {
-		return nil, err
-	}
-	s.configs.Add(id, kept)
-	return results, nil
+	return s.store.Apply(context.WithoutCancel(ctx), writes...)
 }
 
 // same reports whether two identifiers name the same party, one of them perhaps by one of its keys.
