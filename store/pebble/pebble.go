@@ -44,6 +44,7 @@ import (
 
 	engine "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/cofferhq/coffer"
@@ -154,6 +155,8 @@ func engineOptions(o Options, h *health) *engine.Options {
 	}
 	for i := range e.Levels {
 		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		// Bodies are ciphertext, keys are hashes: trying to compress them is in vain.
+		e.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 		e.TargetFileSizes[i] = min(2*mib<<i, int64(32*mib))
 	}
 	if o.Separate >= 0 {
