@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/netip"
+	neturl "net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,8 +41,18 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // Vaults are a provider's vaults in this process, on an embedded store in a temporary folder.
 type Vaults struct {
 	*vault.Service
+	// Chunks is the folder of the chunks: a file for each.
+	Chunks string
+
 	facts grant.Facts
+	ahead atomic.Int64 // nanoseconds by which the provider's clock is ahead
 }
+
+// Now returns the provider's time.
+func (v *Vaults) Now() time.Time { return time.Now().Add(time.Duration(v.ahead.Load())) }
+
+// Advance sets the provider's clock forward.
+func (v *Vaults) Advance(d time.Duration) { v.ahead.Add(int64(d)) }
 
 // NewVaults returns an empty provider that ends with the test.
 func NewVaults(t testing.TB, limits vault.Limits) *Vaults {
@@ -55,7 +67,8 @@ func NewVaults(t testing.TB, limits vault.Limits) *Vaults {
 		}
 		documents.Close()
 	})
-	chunks, err := files.Open(t.TempDir())
+	v := &Vaults{Chunks: t.TempDir()}
+	chunks, err := files.Open(v.Chunks)
 	if err != nil {
 		t.Fatalf("coffertest: chunks: %v", err)
 	}
@@ -63,20 +76,18 @@ func NewVaults(t testing.TB, limits vault.Limits) *Vaults {
 	if err != nil {
 		t.Fatalf("coffertest: resolver: %v", err)
 	}
-	return &Vaults{
-		Service: vault.New(vault.Options{
-			Store: documents, Blobs: chunks, Now: time.Now, Limits: limits,
-			Target: func(id coffer.VaultID) string { return Origin + "/edvs/" + id.String() },
-		}),
-		facts: grant.Facts{Origin: Origin, Skew: 5 * time.Minute, Key: resolver.Key},
-	}
+	v.facts = grant.Facts{Origin: Origin, Skew: 5 * time.Minute, Key: resolver.Key}
+	v.Service = vault.New(vault.Options{
+		Store: documents, Blobs: chunks, Now: v.Now, Limits: limits,
+		Target: func(id coffer.VaultID) string { return Origin + "/edvs/" + id.String() },
+	})
+	return v
 }
 
 // Caller returns who the keyring's holder is to these vaults: by a delegated capability, or, without one, by claiming to
 // control the vault whose URL is given. It is nobody when the claim does not hold.
 func (v *Vaults) Caller(t testing.TB, who coffer.Keyring, url string, capability []byte) grant.Caller {
 	t.Helper()
-	ctx := context.Background()
 	authority, action := url, grant.Read
 	if capability != nil {
 		c, err := grant.ParseCapability(capability)
@@ -88,16 +99,45 @@ func (v *Vaults) Caller(t testing.TB, who coffer.Keyring, url string, capability
 			action = a[0]
 		}
 	}
+	return v.verified(t, who, authority, url, action, v.roots)
+}
+
+// Creator returns who the keyring's holder is when making vaults. For that, everybody is their own root.
+func (v *Vaults) Creator(t testing.TB, who coffer.Keyring) grant.Caller {
+	t.Helper()
+	url, own := Origin+"/edvs", []string{who.DID()}
+	return v.verified(t, who, url, url, grant.Write, func(context.Context, string) ([]string, error) { return own, nil })
+}
+
+// Revoker returns who the keyring's holder is at the URL for revoking a capability, and that URL: everybody who took
+// part in its chain is somebody there.
+func (v *Vaults) Revoker(t testing.TB, who coffer.Keyring, capability []byte) (caller grant.Caller, at string) {
+	t.Helper()
+	c := v.Chain(t, capability)
+	at = c.RootTarget() + "/zcaps/revocations/" + neturl.PathEscape(c.ID())
+	return v.verified(t, who, at, at, grant.Write, func(_ context.Context, target string) ([]string, error) {
+		if target != at {
+			return nil, nil
+		}
+		return c.ChainControllers(), nil
+	}), at
+}
+
+// verified signs a request and returns whom verifying it shows: nobody when it shows no right.
+func (v *Vaults) verified(t testing.TB, who coffer.Keyring, authority, url string, action grant.Action,
+	roots func(context.Context, string) ([]string, error)) grant.Caller {
+	t.Helper()
+	ctx := context.Background()
 	invoker, err := grant.NewInvoker(who, authority)
 	if err != nil {
 		t.Fatalf("coffertest: invoker: %v", err)
 	}
-	headers, err := invoker.Sign(ctx, grant.Request{Method: "GET", URL: url, Action: action, Now: time.Now()})
+	headers, err := invoker.Sign(ctx, grant.Request{Method: "GET", URL: url, Action: action, Now: v.Now()})
 	if err != nil {
 		t.Fatalf("coffertest: sign: %v", err)
 	}
 	facts := v.facts
-	facts.Now, facts.Action, facts.Roots = time.Now(), action, v.roots
+	facts.Now, facts.Action, facts.Roots = v.Now(), action, roots
 	in := &grant.Invocation{Method: "GET", URI: url[len(Origin):], Host: Origin[len("https://"):], Header: headers}
 	verified, err := grant.Verify(ctx, in, &facts)
 	if err != nil {
@@ -110,7 +150,7 @@ func (v *Vaults) Caller(t testing.TB, who coffer.Keyring, url string, capability
 func (v *Vaults) Chain(t testing.TB, capability []byte) *grant.Capability {
 	t.Helper()
 	facts := v.facts
-	facts.Now, facts.Roots = time.Now(), v.roots
+	facts.Now, facts.Roots = v.Now(), v.roots
 	c, err := grant.VerifyChain(context.Background(), capability, &facts)
 	if err != nil {
 		t.Fatalf("coffertest: chain: %v", err)
@@ -121,29 +161,11 @@ func (v *Vaults) Chain(t testing.TB, capability []byte) *grant.Capability {
 // NewVault makes a vault for the keyring's holder and returns its id and URL.
 func (v *Vaults) NewVault(t testing.TB, who coffer.Keyring) (coffer.VaultID, string) {
 	t.Helper()
-	// For making vaults, everybody is their own root.
-	facts := v.facts
-	facts.Now, facts.Action = time.Now(), grant.Write
-	facts.Roots = func(context.Context, string) ([]string, error) { return []string{who.DID()}, nil }
-	const url = Origin + "/edvs"
-	ctx := context.Background()
-	invoker, err := grant.NewInvoker(who, url)
-	if err != nil {
-		t.Fatalf("coffertest: invoker: %v", err)
-	}
-	headers, err := invoker.Sign(ctx, grant.Request{Method: "POST", URL: url, Action: grant.Write, Now: time.Now()})
-	if err != nil {
-		t.Fatalf("coffertest: sign: %v", err)
-	}
-	verified, err := grant.Verify(ctx, &grant.Invocation{Method: "POST", URI: "/edvs", Host: "vault.example", Header: headers}, &facts)
-	if err != nil {
-		t.Fatalf("coffertest: verify: %v", err)
-	}
-	c, err := v.Create(ctx, verified.Caller, &coffer.Config{Controller: who.DID()})
+	c, err := v.Create(context.Background(), v.Creator(t, who), &coffer.Config{Controller: who.DID()})
 	if err != nil {
 		t.Fatalf("coffertest: create vault: %v", err)
 	}
-	id, err := coffer.ParseVaultID(c.ID[len(url)+1:])
+	id, err := coffer.ParseVaultID(c.ID[len(Origin+"/edvs/"):])
 	if err != nil {
 		t.Fatalf("coffertest: vault's id: %v", err)
 	}
