@@ -170,7 +170,7 @@ func (v *View) search(ctx context.Context, q *coffer.Query) error {
 }
 
 // Changes implements [coffer.Vault]. While it follows, the authority is decided on anew before every wait and every
-// batch: a revocation ends it. An erased vault's controller may still read the change that says so.
+// batch, and after every revocation, which ends it at once. An erased vault's controller may still read the change that says so.
 func (v *View) Changes(ctx context.Context, after coffer.Cursor, follow bool) iter.Seq2[coffer.Change, error] {
 	return func(yield func(coffer.Change, error) bool) {
 		number, err := ledger.Place(v.id, after)

@@ -41,8 +41,11 @@ func (v *View) Configure(ctx context.Context, c *coffer.Config) error {
 	case c.Sequence != old.Sequence+1:
 		return coffer.Errorf(op, coffer.Conflict, "sequence is not one more than the present one")
 	}
-	_, err = v.s.configure(ctx, v.caller, v.id, old, &record{Config: *c})
-	return err
+	if _, err = v.s.configure(ctx, v.caller, v.id, old, &record{Config: *c}); err != nil {
+		return err
+	}
+	v.s.feed.Grew(v.id) // so that those who follow are decided on anew
+	return nil
 }
 
 // EraseVault erases the vault: documents, chunks, revocations, and the configuration but for id and controller, who

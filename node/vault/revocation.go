@@ -84,8 +84,11 @@ func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encod
 		return coffer.E(op, coffer.Invalid, err)
 	}
 	d := &coffer.Document{ID: revocationID(link), Body: body}
-	_, err = v.s.apply(ctx, store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now, Document: d})
-	return err
+	if _, err = v.s.apply(ctx, store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now, Document: d}); err != nil {
+		return err
+	}
+	v.s.feed.Grew(v.id) // so that those who follow are decided on anew
+	return nil
 }
 
 // Revocations yields the revocations that have not outlived their capabilities, oldest first.
