@@ -142,7 +142,7 @@ func engineOptions(o Options, h *health) *engine.Options {
 		CacheSize:                   memory - recent,
 		MemTableSize:                uint64(recent / 2),
 		MemTableStopWritesThreshold: 2,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,
 		LBaseMaxBytes:               32 * mib,
 		MaxOpenFiles:                512,
