@@ -78,7 +78,8 @@ func measure() (err error) {
 	var puts, gets, seals, disks []float64
 	for i := range *rounds {
 		seals = append(seals, sealSpeed())
-		speed, err := writeFile(filepath.Join(dir, "limit"))
+		// A new file each time, as what is measured writes new ones: pages given back just before would be faster.
+		speed, err := writeFile(filepath.Join(dir, fmt.Sprintf("limit-%d", i)))
 		if err != nil {
 			return err
 		}
@@ -89,7 +90,7 @@ func measure() (err error) {
 			return err
 		}
 		puts = append(puts, put)
-		target := filepath.Join(dir, "target")
+		target := filepath.Join(dir, fmt.Sprintf("target-%d", i))
 		get, err := c.timed("get", name, target)
 		if err != nil {
 			return err
@@ -98,17 +99,14 @@ func measure() (err error) {
 		if err := same(source, target); err != nil {
 			return err
 		}
-		os.Remove(target)
-		// Nothing that is measured next shall pay for this round's pages, or for the inodes that it gave back: ext4 looks
-		// for ones that were not freed within the last five seconds.
-		syscall.Sync()
-		time.Sleep(6 * time.Second)
+		syscall.Sync() // the next round shall not pay for this one
 	}
 	limit := min(median(seals), median(disks))
 	fmt.Printf("AES-256-GCM, one core  %7.0f MB/s\n", median(seals))
 	fmt.Printf("disk, final fsync      %7.0f MB/s\n", median(disks))
 	fmt.Printf("coffer put             %7.0f MB/s   %.2f of the lower limit\n", median(puts), median(puts)/limit)
 	fmt.Printf("coffer get             %7.0f MB/s   %.2f of the lower limit\n", median(gets), median(gets)/limit)
+	fmt.Printf("each round, MB/s: disk %.0f, put %.0f, get %.0f\n", disks, puts, gets)
 	fmt.Printf("memory: coffer %d MiB, cofferd %d MiB\n", c.memory>>10, nodeMemory(node.Process.Pid)>>10)
 	return nil
 }
