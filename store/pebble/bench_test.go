@@ -1,12 +1,11 @@
 package pebble
 
 import (
+	"bufio"
 	"crypto/rand"
 	"fmt"
-	"slices"
-	"sync"
-	"sync/atomic"
-	"syscall"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/store"
+	"github.com/cofferhq/coffer/store/storetest"
 )
 
 const benchKey = "did:key:zExampleOfTheUsualLengthOfAKeyAgreementKey#hmac"
@@ -34,77 +34,6 @@ func benchDocument(i int) *coffer.Document {
 	return d
 }
 
-// spread calls f with 0, 1, … n-1 in so many goroutines.
-func spread(b *testing.B, goroutines, n int, f func(i int) error) {
-	var next atomic.Int64
-	var all sync.WaitGroup
-	for range goroutines {
-		all.Go(func() {
-			for i := int(next.Add(1) - 1); i < n; i = int(next.Add(1) - 1) {
-				if err := f(i); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-}
-
-// A side is one of the two that a benchmark compares.
-type side struct {
-	name string
-	do   func(i int) error
-
-	rounds []float64 // operations per second
-	cpu    time.Duration
-	ops    int
-}
-
-// duel lets two sides take turns, so that whatever else the machine does meets both alike, and reports medians of their
-// rates, the median of the ratios of rounds, and the processor time that each operation took.
-func duel(b *testing.B, goroutines, perRound int, sides ...*side) {
-	b.StopTimer()
-	b.ResetTimer()
-	b.StartTimer()
-	for from := 0; from < b.N; from += perRound {
-		n := min(perRound, b.N-from)
-		for _, s := range sides {
-			used, start := cpuTime(), time.Now()
-			spread(b, goroutines, n, func(i int) error { return s.do(from + i) })
-			s.rounds = append(s.rounds, float64(n)/time.Since(start).Seconds())
-			s.cpu += cpuTime() - used
-			s.ops += n
-		}
-	}
-	b.StopTimer()
-	b.ReportMetric(0, "ns/op")
-	for _, s := range sides {
-		b.ReportMetric(median(s.rounds), s.name+"/s")
-		b.ReportMetric(float64(s.cpu.Microseconds())/float64(s.ops), s.name+"-cpu-µs")
-	}
-	if len(sides) == 2 {
-		var ratios []float64
-		for i, r := range sides[0].rounds {
-			ratios = append(ratios, r/sides[1].rounds[i])
-		}
-		b.ReportMetric(median(ratios), "ratio")
-	}
-}
-
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	return x[len(x)/2]
-}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkInsert makes durable inserts, beside an engine that is given the same keys and values and nothing else to
 // do, one batch for each document.
 func BenchmarkInsert(b *testing.B) {
@@ -122,10 +51,10 @@ func BenchmarkInsert(b *testing.B) {
 				}
 				defer db.Close()
 				v := coffer.NewVaultID()
-				duel(b, writers, 500*min(writers, 8), &side{name: "store", do: func(i int) error {
+				storetest.Duel(b, writers, 500*min(writers, 8), &storetest.Side{Name: "store", Do: func(i int) error {
 					_, err := s.Apply(b.Context(), store.Write{Vault: v, By: by, Time: time.Now(), Document: benchDocument(i)})
 					return err
-				}}, &side{name: "bare", do: func(i int) error { return bareInsert(db, v, i) }})
+				}}, &storetest.Side{Name: "bare", Do: func(i int) error { return bareInsert(db, v, i) }})
 			})
 		}
 	}
@@ -180,10 +109,10 @@ func BenchmarkRead(b *testing.B) {
 		s, v, ids := filled(b, Options{}, n)
 		random := func(i int) int { return i * 7919 % n }
 		b.Run(fmt.Sprintf("get/%d", n), func(b *testing.B) {
-			duel(b, 4, 2000, &side{name: "store", do: func(i int) error {
+			storetest.Duel(b, 4, 2000, &storetest.Side{Name: "store", Do: func(i int) error {
 				_, err := s.Get(b.Context(), v, ids[random(i)])
 				return err
-			}}, &side{name: "bare", do: func(i int) error {
+			}}, &storetest.Side{Name: "bare", Do: func(i int) error {
 				_, closer, err := s.db.Get(appendObject(nil, v, docTable, ids[random(i)]))
 				if err != nil {
 					return err
@@ -193,7 +122,7 @@ func BenchmarkRead(b *testing.B) {
 		})
 		query := func(name string, found, tags int, idsOnly bool) {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
-				duel(b, 4, 500, &side{name: "store", do: func(i int) error {
+				storetest.Duel(b, 4, 500, &storetest.Side{Name: "store", Do: func(i int) error {
 					filter := make(map[string]string)
 					for _, t := range benchDocument(random(i)).Tags[:tags] {
 						filter[t.Name] = t.Value
@@ -217,5 +146,46 @@ func BenchmarkRead(b *testing.B) {
 		query("tag-ids", 10, 1, true)
 		query("two-tags", 1, 2, false) // meets a list of a seventh of the vault
 		_ = s.Close()
+	}
+}
+
+// BenchmarkOpen opens a store of 100,000 documents whose process was killed while it wrote.
+func BenchmarkOpen(b *testing.B) {
+	program, err := os.Executable()
+	if err != nil {
+		b.Skip("no name of this program")
+	}
+	dir := b.TempDir()
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), childDir+"="+dir, childFill+"=100000")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	_, err = bufio.NewReader(out).ReadString('\n')
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range b.N {
+		b.StopTimer()
+		killed := b.TempDir()
+		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		s := on(b, killed, Options{})
+		u, err := s.Usage(b.Context(), coffer.VaultID{1})
+		b.StopTimer()
+		if err != nil || u.Documents < 100_000 {
+			b.Fatalf("Usage: %+v, %v", u, err)
+		}
+		closeStore(b, s)
+		b.StartTimer()
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,10 +34,13 @@ type acknowledgement struct {
 	number   uint64
 }
 
-// write inserts and replaces documents, in pairs, until an error, and tells of each acknowledgement.
-func write(ctx context.Context, s *Store, v coffer.VaultID, writer int, told func(acknowledgement)) error {
+// write inserts and replaces documents, in pairs with pauses between, until an error, and tells of each acknowledgement.
+func write(
+	ctx context.Context, s *Store, v coffer.VaultID, writer int, pause time.Duration, told func(acknowledgement),
+) error {
 	var pair [2]*coffer.Document
 	for round := 0; ; round++ {
+		time.Sleep(pause)
 		for i := range pair {
 			tags := []coffer.Tag{
 				{Key: "k", Name: "writer", Value: fmt.Sprint(writer)},
@@ -117,7 +121,7 @@ func TestPowerCut(t *testing.T) {
 	var writers sync.WaitGroup
 	for i := range 16 {
 		writers.Go(func() {
-			err := write(ctx, s, v, i, func(a acknowledgement) {
+			err := write(ctx, s, v, i, 2*time.Millisecond, func(a acknowledgement) {
 				mu.Lock()
 				defer mu.Unlock()
 				told = append(told, a)
@@ -127,13 +131,13 @@ func TestPowerCut(t *testing.T) {
 			}
 		})
 	}
-	for cut := range 12 {
+	for cut := range 8 {
 		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
 		mu.Lock()
 		before := told[:len(told):len(told)]
 		mu.Unlock()
 		after := fs.CrashClone(vfs.CrashCloneCfg{
-			UnsyncedDataPercent: cut * 9, RNG: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+			UnsyncedDataPercent: cut * 14, RNG: rand.New(rand.NewPCG(rand.Uint64(), 0)),
 		})
 		again := on(t, "store", Options{FS: after})
 		verify(t, again, before)
@@ -158,11 +162,13 @@ func TestFaults(t *testing.T) {
 	}{
 		{"log sync", ".log", "sync", true},
 		{"log write", ".log", "write", true},
+		{"log reuse", ".log", "reuse", true},
 		{"manifest write", "MANIFEST", "write", true},
 		{"manifest sync", "MANIFEST", "sync", true},
 		{"table write", ".sst", "write", false},
 		{"table create", ".sst", "create", false},
-		{"document file write", ".blob", "write", false},
+		{"document file write", ".blob", "write", true},
+		{"document file sync", ".blob", "sync", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -186,7 +192,7 @@ func TestFaults(t *testing.T) {
 			errs := make(chan error, 16)
 			for i := range 16 {
 				writers.Go(func() {
-					errs <- write(ctx, s, v, i, func(a acknowledgement) {
+					errs <- write(ctx, s, v, i, 2*time.Millisecond, func(a acknowledgement) {
 						mu.Lock()
 						defer mu.Unlock()
 						told = append(told, a)
@@ -259,6 +265,9 @@ func (l *lockedBuffer) String() string {
 // childDir names the folder that a child process writes to until it is killed.
 const childDir = "COFFER_PEBBLE_CHILD_DIR"
 
+// childFill says that the child is to say something only when it has written so many documents of benchDocument.
+const childFill = "COFFER_PEBBLE_CHILD_FILL"
+
 // TestMain makes this program the child of TestKill when it is asked to be.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
@@ -275,10 +284,29 @@ func child(dir string) error {
 		return err
 	}
 	errs := make(chan error)
+	if n, err := strconv.Atoi(os.Getenv(childFill)); err == nil {
+		var written atomic.Int64
+		for range 64 {
+			go func() {
+				for {
+					d := benchDocument(int(written.Load()))
+					d.Tags[2].Value = randomText()
+					if _, err := s.Apply(context.Background(), putting(coffer.VaultID{1}, d)); err != nil {
+						errs <- err
+						return
+					}
+					if written.Add(1) == int64(n) {
+						fmt.Println("full")
+					}
+				}
+			}()
+		}
+		return <-errs
+	}
 	for i := range 16 {
 		v := coffer.VaultID{byte(1 + i%4)}
 		go func() {
-			errs <- write(context.Background(), s, v, i, func(a acknowledgement) {
+			errs <- write(context.Background(), s, v, i, 0, func(a acknowledgement) {
 				line := fmt.Sprintf("%x %x %d %x %d\n", a.vault[:], a.id[:], a.sequence, a.rev[:], a.number)
 				_, _ = os.Stdout.WriteString(line)
 			})

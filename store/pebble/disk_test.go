@@ -18,6 +18,9 @@ func (d *hookedDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, err
 }
 
 func (d *hookedDisk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := d.hook("reuse", to); err != nil {
+		return nil, err
+	}
 	f, err := d.FS.ReuseForWrite(from, to, c)
 	return &hookedFile{f, d, to}, err
 }

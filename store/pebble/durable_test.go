@@ -90,9 +90,9 @@ func TestDurableOnly(t *testing.T) {
 	shows(1)
 
 	// One that is refused for what is not durable yet is not told so before it is.
-	rival := make(chan error, 1)
+	rival, again := make(chan error, 1), documents[1]
 	go func() {
-		_, err := s.Apply(context.Background(), putting(v, documents[1]))
+		_, err := s.Apply(context.Background(), putting(v, again))
 		rival <- err
 	}()
 	begin() // the rival may be of the same group

@@ -53,28 +53,26 @@ func (s *Store) newGroup() *group {
 }
 
 // form takes calls off the queue, forms groups, applies their batches and hands them to settle, until the store stops
-// or breaks.
+// or breaks. The engine may then stop this goroutine for ever.
 func (s *Store) form() {
 	defer close(s.groups)
-	s.health.guard(func() {
-		var left *call // taken off the queue, but not fit for the group before
-		for {
-			if left == nil {
-				select {
-				case left = <-s.queue:
-				case <-s.stop:
-					return
-				}
-			}
-			g := s.newGroup()
-			left = s.fill(g, left)
+	var left *call // taken off the queue, but not fit for the group before
+	for {
+		if left == nil {
 			select {
-			case s.groups <- g:
-			case <-s.health.dead:
+			case left = <-s.queue:
+			case <-s.stop:
 				return
 			}
 		}
-	})
+		g := s.newGroup()
+		left = s.fill(g, left)
+		select {
+		case s.groups <- g:
+		case <-s.health.dead:
+			return
+		}
+	}
 }
 
 // fill adds the first call and what waits in the queue to the group, and applies its batch. It returns a call that has

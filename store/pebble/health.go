@@ -34,10 +34,18 @@ func (h *health) Errorf(string, ...any) {}
 // Fatalf is called by the engine when it cannot go on, usually because it failed to write its manifest, and must not
 // return: going on would damage what is on the disk. Other users of the engine end the process. Here the store is marked
 // as broken, so that every caller is answered, and this goroutine stands still with all that it has locked, so that the
-// engine does nothing more. (When it cannot even create a log, the engine ends the process all the same.)
+// engine does nothing more.
 func (h *health) Fatalf(string, ...any) {
 	h.fail()
 	select {}
+}
+
+// require does not return when there is an error, as Fatalf.
+func (h *health) require(err error) {
+	if err != nil {
+		h.fail()
+		select {}
+	}
 }
 
 // damage is called when a table was read that is not as it was written. Whoever reads it gets an error, too.
@@ -77,18 +85,12 @@ func (h *health) failure(op string) error {
 	return coffer.Errorf(op, coffer.Unavailable, "the storage engine failed; the store must be opened anew")
 }
 
-// guard calls f and reports whether it returned: the engine may stop the goroutine, see Fatalf, or panic when its log
-// cannot be written.
+// guard calls f and reports whether it returned: the engine may stop it for ever, see Fatalf.
 func (h *health) guard(f func()) (returned bool) {
 	done := make(chan struct{})
 	go func() {
-		defer func() {
-			if recover() != nil {
-				h.fail()
-			}
-		}()
+		defer close(done)
 		f()
-		close(done)
 	}()
 	select {
 	case <-done:

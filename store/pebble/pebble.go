@@ -137,6 +137,10 @@ func engineOptions(o Options, h *health) *engine.Options {
 		memory = 16 * mib
 	}
 	memory = max(memory, 2*mib)
+	fs := o.FS
+	if fs == nil {
+		fs = vfs.Default
+	}
 	recent := min(memory/2, 16*mib) // two tables: one is filled while the other is written out
 	e := &engine.Options{
 		CacheSize:                   memory - recent,
@@ -147,7 +151,7 @@ func engineOptions(o Options, h *health) *engine.Options {
 		LBaseMaxBytes:               32 * mib,
 		MaxOpenFiles:                512,
 		FormatMajorVersion:          engine.FormatValueSeparation,
-		FS:                          o.FS,
+		FS:                          &disk{fs, h},
 		Logger:                      h,
 		EventListener: &engine.EventListener{
 			BackgroundError: h.backgroundError, DataCorruption: h.damage,

@@ -67,15 +67,14 @@ func TestStore(t *testing.T) {
 	for name, o := range map[string]Options{
 		"default": {},
 		"small":   {Memory: 1},
-		"tree":    {Separate: -1},
-		"nosync":  {NoSync: true},
+		"tree":    {Separate: -1, NoSync: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			storetest.Run(t, func(t *testing.T) func() store.Store {
 				o := o
 				dir := t.TempDir()
-				if name == "small" {
+				if name != "default" {
 					dir, o.FS = "store", vfs.NewMem()
 				}
 				return func() store.Store { return on(t, dir, o) }

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	sync_atomic "sync/atomic"
+	"sync/atomic"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/store"
@@ -86,7 +86,7 @@ func raceForTag(b *bench) {
 
 func raceInFeed(b *bench) {
 	const n, each = 16, 60
-	var stop sync_atomic.Bool
+	var stop atomic.Bool
 	var reader sync.WaitGroup
 	reader.Go(func() { // sees an unbroken feed that only grows, never ahead of Usage read afterwards
 		var last uint64
@@ -147,7 +147,7 @@ func raceWithReaders(b *bench) {
 	left, right := document("", tag("pair", "0")), document("", tag("pair", "0"))
 	left.Body, right.Body = []byte("0"), []byte("0")
 	b.must(b.put(left), b.put(right))
-	var stop sync_atomic.Bool
+	var stop atomic.Bool
 	var readers sync.WaitGroup
 	for range 4 {
 		readers.Go(func() {

@@ -139,7 +139,7 @@ func forms(b *bench) {
 	b.refused(coffer.Exhausted, b.put(document(half)), b.put(document(half)), b.put(document("x")))
 }
 
-func atomic(b *bench) {
+func allOrNothing(b *bench) {
 	taken := document("taken", uniqueTag("name", "taken"))
 	b.must(b.put(taken))
 	one, two := document("one", uniqueTag("name", "one")), document("two", uniqueTag("name", "taken"))

@@ -29,7 +29,7 @@ func Run(t *testing.T, disk Disk) {
 	}{
 		{"documents", documents},
 		{"forms", forms},
-		{"atomic", atomic},
+		{"allOrNothing", allOrNothing},
 		{"uniqueTags", uniqueTags},
 		{"erase", erase},
 		{"purge", purge},
