@@ -34,7 +34,7 @@ type Options struct {
 	Resolver coffer.Resolver  // finds other readers' keys; needed to share, and to write what others may read
 	URL      string           // the vault's; needed to share
 	Revoker  Revoker          // needed to revoke
-	Journal  Journal          // where uploads note how far they got; nil: an interrupted upload starts anew
+	Journal  Journal          // where uploads and downloads note how far they got; nil: what is interrupted starts anew
 	Now      func() time.Time // nil is time.Now
 	Workers  int              // chunks on their way at once, 1 to 16; 0 is 4
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
@@ -22,6 +23,7 @@ type Object struct {
 	Content []byte
 
 	agent  *Agent
+	rev    coffer.Rev
 	held   []byte // bytes of a small file, or the Value
 	stream *seal.Stream
 	chunks *seal.ChunkOpener
@@ -65,7 +67,7 @@ func (a *Agent) GetID(ctx context.Context, id coffer.ObjectID) (*Object, error) 
 }
 
 func (a *Agent) object(r *revision) (*Object, error) {
-	o := &Object{Info: r.info(), Content: r.opened.Content, agent: a, stream: r.opened.Stream}
+	o := &Object{Info: r.info(), Content: r.opened.Content, agent: a, rev: r.doc.Rev(), stream: r.opened.Stream}
 	if c := r.content; c != nil {
 		o.Value = c.Value
 		if o.held = c.Data; c.Value != nil {
@@ -207,6 +209,21 @@ func (o *Object) WriteTo(ctx context.Context, w io.WriterAt, progress func(done,
 		progress(o.Size, o.Size)
 		return nil
 	}
+	var mu sync.Mutex
+	var done int64
+	return o.writeFrom(ctx, w, 0, func(_ uint64, plain []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		done += int64(len(plain))
+		progress(done, o.Size)
+		return nil
+	})
+}
+
+// writeFrom writes the chunks from the first on to their offsets in w. Each one that was written is passed to written,
+// by several goroutines at once; an error of it ends the rest.
+func (o *Object) writeFrom(ctx context.Context, w io.WriterAt, first uint64,
+	written func(index uint64, plain []byte) error) error {
 	o.mu.Lock()
 	size, err := o.chunkSize(ctx)
 	o.mu.Unlock()
@@ -216,20 +233,16 @@ func (o *Object) WriteTo(ctx context.Context, w io.WriterAt, progress func(done,
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var workers sync.WaitGroup
-	var mu sync.Mutex
-	var next uint64
-	var done int64
-	take := func() (uint64, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		index := next
-		next++
-		return index, index < o.stream.Chunks && ctx.Err() == nil
-	}
+	var next atomic.Uint64
+	next.Store(first)
 	for range min(uint64(o.agent.Workers), o.stream.Chunks) {
 		workers.Go(func() {
 			var raw, plain []byte
-			for index, more := take(); more; index, more = take() {
+			for ctx.Err() == nil {
+				index := next.Add(1) - 1
+				if index >= o.stream.Chunks {
+					return
+				}
 				var err error
 				if raw, plain, err = o.chunk(ctx, raw, plain, index); err == nil {
 					_, err = w.WriteAt(plain, int64(index)*size)
@@ -237,14 +250,12 @@ func (o *Object) WriteTo(ctx context.Context, w io.WriterAt, progress func(done,
 				if err == nil && int64(len(plain)) != size && index != o.stream.Chunks-1 {
 					err = coffer.Errorf("read", coffer.Corrupt, "chunks differ in length")
 				}
+				if err == nil {
+					err = written(index, plain)
+				}
 				if err != nil {
 					cancel(err)
-					return
 				}
-				mu.Lock()
-				done += int64(len(plain))
-				progress(done, o.Size)
-				mu.Unlock()
 			}
 		})
 	}
@@ -284,7 +295,7 @@ func (o *Object) fetch(ctx context.Context, dst []byte, index uint64) ([]byte, e
 	n := len(dst)
 	dst = append(dst, make([]byte, ref.Size)...)
 	switch _, err := io.ReadFull(r, dst[n:]); {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case err == io.EOF, err == io.ErrUnexpectedEOF: // of a body that is whole; a broken connection is another error
 		return dst, coffer.Errorf(op, coffer.Corrupt, "a chunk is cut short")
 	case err != nil:
 		return dst, err

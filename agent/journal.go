@@ -26,11 +26,63 @@ type note struct {
 // maxNote bounds a note that is read.
 const maxNote = 16 << 10
 
-// noteName returns the name under which the note on an upload to the path is kept: one that tells nothing of it.
-func (a *Agent) noteName(ctx context.Context, path string) (string, error) {
-	sum := sha256.Sum256([]byte(path))
-	mac, err := a.Keyring.MAC(ctx, append([]byte("coffer upload 1\x00"), sum[:]...))
+// The kinds of notes, in their names.
+const (
+	noteUpload   = "coffer upload 1\x00"
+	noteDownload = "coffer download 1\x00"
+)
+
+// noteName returns the name under which the note of a kind on something is kept: one that tells nothing of it.
+func (a *Agent) noteName(ctx context.Context, kind, what string) (string, error) {
+	sum := sha256.Sum256([]byte(what))
+	mac, err := a.Keyring.MAC(ctx, append([]byte(kind), sum[:]...))
 	return base64.RawURLEncoding.EncodeToString(mac), err
+}
+
+// sealNote seals a note like a document, to the owner alone and with a MAC.
+func (a *Agent) sealNote(ctx context.Context, id coffer.ObjectID, sequence uint64, n any,
+	s *seal.Stream) ([]byte, error) {
+	content, err := jose.Encode(n)
+	if err != nil {
+		return nil, err
+	}
+	p := seal.Plain{Content: content, Stream: s}
+	var m meta
+	if m.MAC, err = a.mac(ctx, id, sequence, p, m); err != nil {
+		return nil, err
+	}
+	if p.Meta, err = jose.Encode(m); err != nil {
+		return nil, err
+	}
+	d, err := seal.Seal(ctx, a.Keyring, p, seal.Options{ID: id, Sequence: sequence})
+	if err != nil {
+		return nil, err
+	}
+	return d.Body, nil
+}
+
+// openNote reads what the journal keeps under the name into n. It returns nil when nothing is noted, or nothing that
+// this owner noted: then things start anew.
+func (a *Agent) openNote(ctx context.Context, name string, n any) (*seal.Opened, error) {
+	b, err := a.Journal.Load(ctx, name)
+	if err != nil || len(b) > maxNote {
+		return nil, nil
+	}
+	d, err := edv.DecodeDocument(b)
+	if err != nil {
+		return nil, nil
+	}
+	noted, err := seal.Open(ctx, a.Keyring, d)
+	if errors.Is(err, coffer.Corrupt) || errors.Is(err, coffer.Denied) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	_, own, err := a.authenticate(ctx, noted)
+	if err != nil || !own || jose.Decode(noted.Content, n) != nil {
+		return nil, err
+	}
+	return noted, nil
 }
 
 func (u *upload) note() note {
@@ -46,26 +98,12 @@ func (a *Agent) note(ctx context.Context, u *upload) {
 	if a.Journal == nil || !u.resumable {
 		return
 	}
-	n := u.note()
-	content, err := jose.Encode(n)
+	b, err := a.sealNote(ctx, u.claim.doc.ID, u.claim.doc.Sequence, u.note(), u.stream)
 	if err != nil {
 		return
 	}
-	p := seal.Plain{Content: content, Stream: u.stream}
-	o := seal.Options{ID: u.claim.doc.ID, Sequence: u.claim.doc.Sequence}
-	var m meta
-	if m.MAC, err = a.mac(ctx, o.ID, o.Sequence, p, m); err != nil {
-		return
-	}
-	if p.Meta, err = jose.Encode(m); err != nil {
-		return
-	}
-	d, err := seal.Seal(ctx, a.Keyring, p, o)
-	if err != nil {
-		return
-	}
-	if name, err := a.noteName(ctx, n.Path); err == nil {
-		_ = a.Journal.Save(ctx, name, d.Body)
+	if name, err := a.noteName(ctx, noteUpload, u.claim.content.Path); err == nil {
+		_ = a.Journal.Save(ctx, name, b)
 	}
 }
 
@@ -74,7 +112,7 @@ func (a *Agent) forget(ctx context.Context, u *upload) {
 	if a.Journal == nil || !u.resumable {
 		return
 	}
-	if name, err := a.noteName(ctx, u.claim.content.Path); err == nil {
+	if name, err := a.noteName(ctx, noteUpload, u.claim.content.Path); err == nil {
 		_ = a.Journal.Delete(ctx, name)
 	}
 }
@@ -84,33 +122,19 @@ func (a *Agent) resume(ctx context.Context, p *place, u *upload) (bool, error) {
 	if a.Journal == nil || !u.resumable || p.there == nil {
 		return false, nil
 	}
-	name, err := a.noteName(ctx, p.path)
+	name, err := a.noteName(ctx, noteUpload, p.path)
 	if err != nil {
 		return false, err
 	}
-	b, err := a.Journal.Load(ctx, name)
-	if err != nil || len(b) > maxNote {
-		return false, nil // nothing noted, or nothing that can be read: start anew
-	}
-	d, err := edv.DecodeDocument(b)
-	if err != nil {
-		return false, nil
-	}
-	noted, err := seal.Open(ctx, a.Keyring, d)
-	if errors.Is(err, coffer.Corrupt) || errors.Is(err, coffer.Denied) {
-		return false, nil
-	} else if err != nil {
-		return false, err
-	}
-	_, own, err := a.authenticate(ctx, noted)
 	var n note
-	if err != nil || !own || jose.Decode(noted.Content, &n) != nil || noted.Stream == nil {
+	noted, err := a.openNote(ctx, name, &n)
+	if err != nil || noted == nil || noted.Stream == nil {
 		return false, err
 	}
 	u.claim, u.stream, u.done, u.noted = p.there, noted.Stream, n.Done, n.Done
 	want := u.note()
 	same := n.Path == want.Path && n.Total == want.Total && n.Modified.Equal(want.Modified) &&
-		string(n.Claim) == string(want.Claim) && d.ID == p.there.doc.ID && d.Sequence == p.there.doc.Sequence
+		string(n.Claim) == string(want.Claim) && noted.ID == p.there.doc.ID && noted.Sequence == p.there.doc.Sequence
 	if !same {
 		u.claim, u.stream, u.done, u.noted = nil, nil, 0, 0
 	}

@@ -40,7 +40,7 @@ func (c *getCommand) Run(ctx context.Context, p *program) error {
 		err = c.byPath(ctx, t)
 	}
 	if ctx.Err() != nil {
-		return interruptedTransfer()
+		return interruptedTransfer(c.Out != "-")
 	}
 	return err
 }
@@ -159,12 +159,23 @@ func (c *getCommand) single(ctx context.Context, t *transfer, o *agent.Object) e
 	err = t.save(ctx, o, root, filepath.Base(out))
 	t.bar.done()
 	if err != nil {
-		return explain(err, "", "cannot write %s", c.Out)
+		return explain(err, "", "cannot %s", doing(err, c.Path, out))
 	}
 	if t.program.Quiet && !t.program.JSON {
 		return nil
 	}
 	return t.program.result(fetched{newItem(o.Info), out}, "wrote %s, %s", printable(out), bytesText(o.Size))
+}
+
+// doing says what failed: to write here, or to get it from there.
+func doing(err error, what, out string) string {
+	if local(err) {
+		return "write " + out
+	}
+	if isLink(what) {
+		what = "what was shared"
+	}
+	return "get " + what
 }
 
 // toStdout writes one object to standard output. What is written before a failure is from the beginning of the object.
@@ -181,20 +192,31 @@ func (c *getCommand) toStdout(ctx context.Context, t *transfer, o *agent.Object)
 	return nil
 }
 
-// save writes an object to a file below a folder, with its mode and its time of change.
+// save writes an object to a file below a folder, with its mode and its time of change. A long one that is interrupted
+// goes on the next time.
 func (t *transfer) save(ctx context.Context, o *agent.Object, root *os.Root, name string) error {
 	mode := o.Mode.Perm()
 	if mode == 0 {
 		mode = 0o600
 	}
-	return replaceFile(root, name, mode, func(f *os.File) error {
-		if err := o.WriteTo(ctx, f, t.counter()); err != nil {
-			return err
-		}
+	changed := func(name string) error {
 		if o.Modified.IsZero() {
 			return nil
 		}
-		return os.Chtimes(f.Name(), o.Modified, o.Modified)
+		return root.Chtimes(name, o.Modified, o.Modified)
+	}
+	if o.Size > agent.MaxInline {
+		if f, err := openPartial(root, partialName(name, o.ID)); err == nil {
+			return f.fill(name, mode&^t.program.umask, changed, func(place string) (bool, error) {
+				return o.Resume(ctx, f, place, t.counter())
+			})
+		}
+	}
+	return replaceFile(root, name, mode, func(f *os.File, temporary string) error {
+		if err := o.WriteTo(ctx, f, t.counter()); err != nil {
+			return err
+		}
+		return changed(temporary)
 	})
 }
 

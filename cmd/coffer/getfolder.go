@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path"
 	"sync"
@@ -152,15 +151,16 @@ func (g *folderGet) run(ctx context.Context, what string, jobs func(yield func(g
 // on; other failures are returned.
 func (g *folderGet) one(ctx context.Context, j getJob) error {
 	err := g.write(ctx, j)
-	var local *fs.PathError
-	var link *os.LinkError
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.As(err, &local), errors.As(err, &link), errors.Is(err, coffer.NotExist), errors.Is(err, coffer.Conflict):
+	case local(err):
 		g.complain(failed(kindOf(err), "", "cannot write %s: %v", j.name, withoutPath(err)))
+		return nil
+	case errors.Is(err, coffer.NotExist), errors.Is(err, coffer.Conflict):
+		g.complain(explain(err, "", "cannot get %s", j.name))
 		return nil
 	}
 	return explain(err, "", "cannot get %s", j.name)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ type program struct {
 	stdout, stderr io.Writer
 	env            func(string) string
 	now            func() time.Time
+	umask          fs.FileMode // permissions that new files do not get
 
 	global
 	node string // the one that is asked, once that is known

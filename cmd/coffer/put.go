@@ -62,7 +62,7 @@ func (c *putCommand) Run(ctx context.Context, p *program) error {
 		err = c.file(ctx, t, source)
 	}
 	if ctx.Err() != nil {
-		return interruptedTransfer()
+		return interruptedTransfer(c.Source != "-")
 	}
 	return err
 }

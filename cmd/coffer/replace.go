@@ -11,8 +11,9 @@ import (
 
 // replaceFile writes a file below a folder so that there is, at any moment, the old one or the whole new one under its
 // name, after a loss of power, too. A write that fails leaves nothing behind. The name, with slashes, leads nowhere but
-// below the folder; what it names is replaced even if it is a symbolic link.
-func replaceFile(root *os.Root, name string, mode fs.FileMode, write func(*os.File) error) (err error) {
+// below the folder; what it names is replaced even if it is a symbolic link. Until then the new file is at temporary.
+func replaceFile(root *os.Root, name string, mode fs.FileMode,
+	write func(f *os.File, temporary string) error) (err error) {
 	dir := path.Dir(name)
 	temporary := path.Join(dir, ".coffer-"+rand.Text())
 	f, err := root.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
@@ -24,7 +25,7 @@ func replaceFile(root *os.Root, name string, mode fs.FileMode, write func(*os.Fi
 			err = errors.Join(err, root.Remove(temporary))
 		}
 	}()
-	err = write(f)
+	err = write(f, temporary)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -57,7 +58,7 @@ func writeFile(name string, b []byte) error {
 		return err
 	}
 	defer root.Close()
-	return replaceFile(root, filepath.Base(name), 0o600, func(f *os.File) error {
+	return replaceFile(root, filepath.Base(name), 0o600, func(f *os.File, _ string) error {
 		_, err := f.Write(b)
 		return err
 	})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -33,9 +32,11 @@ func TestMain(m *testing.M) {
 //	node stop, node kill       ends it with SIGTERM, or with SIGKILL; "node start" starts it again as it was
 //	node check                 runs cofferd check
 //	gate N                     lets N more bytes pass to the node, and then nothing
+//	gate from N                the same for what comes from the node
 //	gate reached               waits until they have passed
 //	gate open                  lets everything pass, and counts from zero
-//	gate below N               fails unless fewer bytes than N passed since it was opened
+//	gate below N               fails unless fewer bytes than N passed to the node since it was opened
+//	gate from below N          the same for what came from the node
 //	exits CODE COMMAND…        runs a command that must end with this exit code
 //	take VARIABLE MEMBER       sets a variable to a member of the JSON object that is on stdout
 //	big FILE N SEED            writes a file of N bytes that the seed determines
@@ -176,27 +177,37 @@ func nodeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// A gate stands before the node and can hold back what clients send, so that a script can interrupt them where it
-// wants.
+// A gate stands before the node and can hold back what clients send and get, so that a script can interrupt them where
+// it wants.
 type gate struct {
 	listener net.Listener
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex
 	changed *sync.Cond
-	to      string
-	passed  int64 // bytes from clients since it was opened
-	limit   int64 // how many may pass; -1 is any number
+	leads   string
+	to      flow // from clients to the node
+	from    flow
 	closed  bool
 	conns   map[net.Conn]bool
 }
+
+// A flow is what passes a gate in one direction.
+type flow struct {
+	passed int64 // bytes since the gate was opened
+	limit  int64 // how many may pass; -1 is any number
+}
+
+func (f flow) full() bool { return f.limit >= 0 && f.passed >= f.limit }
+
+var open = flow{limit: -1}
 
 func newGate() (*gate, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	g := &gate{listener: l, limit: -1, conns: make(map[net.Conn]bool)}
+	g := &gate{listener: l, to: open, from: open, conns: make(map[net.Conn]bool)}
 	g.changed = sync.NewCond(&g.mu)
 	g.wg.Go(func() {
 		for {
@@ -212,14 +223,14 @@ func newGate() (*gate, error) {
 
 func (g *gate) lead(address string) {
 	g.mu.Lock()
-	g.to = address
+	g.leads = address
 	g.mu.Unlock()
 }
 
 func (g *gate) pass(client net.Conn) {
 	defer client.Close()
 	g.mu.Lock()
-	to := g.to
+	to := g.leads
 	g.mu.Unlock()
 	server, err := net.Dial("tcp", to)
 	if err != nil {
@@ -230,16 +241,20 @@ func (g *gate) pass(client net.Conn) {
 		return
 	}
 	g.wg.Go(func() {
-		_, _ = io.Copy(client, server)
+		g.copy(client, server, &g.from)
 		client.Close()
 	})
+	g.copy(server, client, &g.to)
+}
+
+func (g *gate) copy(to, from net.Conn, f *flow) {
 	buf := make([]byte, 4096)
 	for {
-		n, err := client.Read(buf)
-		if n == 0 || !g.take(int64(n)) {
+		n, err := from.Read(buf)
+		if n == 0 || !g.take(f, int64(n)) {
 			return
 		}
-		if _, err := server.Write(buf[:n]); err != nil {
+		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}
 		if err != nil {
@@ -259,20 +274,20 @@ func (g *gate) keep(conns ...net.Conn) bool {
 }
 
 // take waits until n bytes may pass.
-func (g *gate) take(n int64) bool {
+func (g *gate) take(f *flow, n int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for !g.closed && g.limit >= 0 && g.passed >= g.limit {
+	for !g.closed && f.full() {
 		g.changed.Wait()
 	}
-	g.passed += n
+	f.passed += n
 	g.changed.Broadcast()
 	return !g.closed
 }
 
-func (g *gate) set(limit int64) {
+func (g *gate) set(to, from int64) {
 	g.mu.Lock()
-	g.passed, g.limit = 0, limit
+	g.to, g.from = flow{limit: to}, flow{limit: from}
 	g.changed.Broadcast()
 	g.mu.Unlock()
 }
@@ -284,9 +299,9 @@ func (g *gate) reached() error {
 	end := time.Now().Add(30 * time.Second)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for g.passed < g.limit {
+	for !g.to.full() && !g.from.full() {
 		if time.Now().After(end) {
-			return fmt.Errorf("only %d bytes came", g.passed)
+			return fmt.Errorf("only %d bytes came, and %d back", g.to.passed, g.from.passed)
 		}
 		g.changed.Wait()
 	}
@@ -307,23 +322,30 @@ func (g *gate) close() {
 
 func gateCommand(ts *testscript.TestScript, neg bool, args []string) {
 	g := ts.Value(nodeProcess{}).(*nodeProcess).gate
+	f := &g.to
+	from := len(args) > 1 && args[0] == "from"
+	if from {
+		f, args = &g.from, args[1:]
+	}
 	switch {
 	case neg || len(args) == 0:
-		ts.Fatalf("usage: gate N|reached|open|below N")
+		ts.Fatalf("usage: gate [from] N|reached|open|below N")
 	case args[0] == "reached":
 		ts.Check(g.reached())
 	case args[0] == "open":
-		g.set(-1)
+		g.set(-1, -1)
 	case args[0] == "below" && len(args) == 2:
 		limit := number(ts, args[1])
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		ts.Logf("%d bytes passed", g.passed)
-		if g.passed >= limit {
-			ts.Fatalf("%d bytes passed, want fewer than %d", g.passed, limit)
+		ts.Logf("%d bytes passed", f.passed)
+		if f.passed >= limit {
+			ts.Fatalf("%d bytes passed, want fewer than %d", f.passed, limit)
 		}
+	case from:
+		g.set(-1, number(ts, args[0]))
 	default:
-		g.set(number(ts, args[0]))
+		g.set(number(ts, args[0]), -1)
 	}
 }
 

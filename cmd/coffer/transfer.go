@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"sync"
 )
 
@@ -54,17 +55,31 @@ func (t *transfer) complain(err error) {
 	t.program.fail(err)
 }
 
+// local reports whether an error is one of this machine's files.
+func local(err error) bool {
+	var pe *fs.PathError
+	var le *os.LinkError
+	return errors.As(err, &pe) || errors.As(err, &le)
+}
+
 // withoutPath returns the reason of an error about a file.
 func withoutPath(err error) error {
 	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	var le *os.LinkError
+	switch {
+	case errors.As(err, &pe):
 		return pe.Err
+	case errors.As(err, &le):
+		return le.Err
 	}
 	return err
 }
 
-// interruptedTransfer is the failure of a transfer that a signal ended.
-func interruptedTransfer() error {
-	return &failure{message: "interrupted", next: "run the same command again to go on where it stopped",
-		err: errInterrupted}
+// interruptedTransfer is the failure of a transfer that a signal ended. What comes from or goes to a pipe cannot go on.
+func interruptedTransfer(goesOn bool) error {
+	f := &failure{message: "interrupted", err: errInterrupted}
+	if goesOn {
+		f.next = "run the same command again to go on where it stopped"
+	}
+	return f
 }
