@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -647,5 +648,28 @@ func TestDelegate(t *testing.T) {
 	long.Expires = when.Add(366 * 24 * time.Hour)
 	if _, err := Delegate(t.Context(), alice, benchVault, long); coffer.KindOf(err) != coffer.Invalid {
 		t.Errorf("too long: %v", err)
+	}
+}
+
+// What is remembered is bounded not in number alone: a capability larger than any honest one is verified each time.
+func TestCacheSize(t *testing.T) {
+	alice, bob := named(0x11), named(0x12)
+	for size, want := range map[int]int{1: 1, 8000: 1, 20000: 0} {
+		capability := forge(t, alice, draftOf(t, alice, benchVault, bob, func(w *capabilityJSON) {
+			w.Controller = texts{list: []string{bob.did}, array: true}
+			for left := size; left > 0; left -= 2000 {
+				filler := "urn:x:" + strings.Repeat("a", min(left, 2000)) + strconv.Itoa(left)
+				w.Controller.list = append(w.Controller.list, filler)
+			}
+		}))
+		cache := oneCache{}
+		f := facts(benchVault, alice.did)
+		f.Cache = cache
+		if _, err := Verify(t.Context(), invoke(t, bob, capability), f); err != nil {
+			t.Errorf("%d bytes: %v", len(capability), err)
+		}
+		if len(cache) != want {
+			t.Errorf("of a capability of %d bytes, %d are remembered, want %d", len(capability), len(cache), want)
+		}
 	}
 }

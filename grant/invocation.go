@@ -15,6 +15,7 @@ import (
 const (
 	maxInvocation = 16 << 10 // bytes of the Capability-Invocation header
 	maxCapability = 64 << 10 // bytes of a capability as JSON; gzip could make any number of a short header
+	maxCached     = 16 << 10 // bytes of one that is remembered, twice what the longest chain needs
 )
 
 // An invoked is a parsed Capability-Invocation header: a root capability's id, or a delegated capability encoded.

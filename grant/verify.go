@@ -220,7 +220,7 @@ func (f *Facts) verifyCapability(ctx context.Context, b []byte, invoker string, 
 			return nil, noRight(op)
 		}
 	}
-	if f.Cache != nil {
+	if f.Cache != nil && len(b) <= maxCached {
 		f.Cache.Add(sum, c)
 	}
 	return c, nil
