@@ -74,6 +74,12 @@ func ContentKeyOf(enc Encryption, raw []byte) (*ContentKey, error) {
 // Enc returns the encryption that the key is for.
 func (k *ContentKey) Enc() Encryption { return k.enc }
 
+// String returns a text without the key, so that one can be printed by accident.
+func (k ContentKey) String() string { return "jose.ContentKey" }
+
+// GoString is String.
+func (k ContentKey) GoString() string { return k.String() }
+
 // Bytes returns the key itself, to be sealed inside something else.
 func (k *ContentKey) Bytes() []byte { return append([]byte(nil), k.raw[:]...) }
 

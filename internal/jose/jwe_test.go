@@ -594,3 +594,17 @@ func BenchmarkKey(b *testing.B) {
 		}
 	})
 }
+
+func TestPrintedKey(t *testing.T) {
+	key, err := ContentKeyOf(XC20P, bytes.Repeat([]byte{0xab}, KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		for _, v := range []any{key, *key, struct{ K *ContentKey }{key}} {
+			if s := strings.ToLower(fmt.Sprintf(verb, v)); strings.Contains(s, "171") || strings.Contains(s, "abab") || strings.Contains(s, "0xab") {
+				t.Errorf("%s prints a key: %s", verb, s)
+			}
+		}
+	}
+}
