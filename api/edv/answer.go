@@ -12,6 +12,7 @@ import (
 const bufferSize = 64 << 10
 
 // sendTime is how long a client may take to receive one buffer, or a chunk: a slow one holds a view of the vault open.
+// For a whole answer it may take that long, and as much longer for its size as for that of a body.
 const (
 	sendTime      = time.Minute
 	sendChunkTime = 10 * time.Minute
@@ -22,7 +23,8 @@ type answer struct {
 	c    *call
 	buf  *[]byte
 	sent bool
-	err  error // of the connection
+	most time.Time // when all that was sent must have been received
+	err  error     // of the connection
 }
 
 func (c *call) answer(mediaType string) *answer {
@@ -76,10 +78,11 @@ func (a *answer) send(b []byte) {
 		return
 	}
 	if !a.sent {
-		a.sent = true
+		a.sent, a.most = true, time.Now().Add(sendTime)
 		a.c.WriteHeader(http.StatusOK)
 	}
-	a.c.extendDeadline(sendTime)
+	a.most = a.most.Add(time.Duration(len(b)) * time.Second / slowest)
+	a.c.extendDeadline(min(sendTime, time.Until(a.most)))
 	_, a.err = a.c.Write(b)
 }
 

@@ -3,8 +3,11 @@ package edv
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -37,4 +40,42 @@ func TestBoundedAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A slowReader takes almost as long as it may for all that it is sent.
+type slowReader struct {
+	http.ResponseWriter
+	deadline time.Time
+}
+
+func (s *slowReader) SetWriteDeadline(t time.Time) error {
+	s.deadline = t
+	return nil
+}
+
+func (s *slowReader) Write(b []byte) (int, error) {
+	time.Sleep(sendTime - time.Second)
+	if time.Now().After(s.deadline) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return len(b), nil
+}
+
+// TestSlowReader sends an answer of 32 MiB to a client that takes a buffer in a minute: it must not hold the vault's
+// view open for hours.
+func TestSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		s := &Server{buffers: sync.Pool{New: func() any { b := make([]byte, 0, bufferSize); return &b }}}
+		a := (&call{Server: s, out: &slowReader{ResponseWriter: httptest.NewRecorder()}}).answer("x")
+		for range 32 << 10 {
+			a.bytes(make([]byte, 1<<10))
+		}
+		if err := a.end(); coffer.KindOf(err) != coffer.Unavailable {
+			t.Errorf("sent all: %v", err)
+		}
+		if took := time.Since(start); took > 10*time.Minute {
+			t.Errorf("held open for %v", took)
+		}
+	})
 }

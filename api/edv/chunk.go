@@ -39,10 +39,28 @@ func HeadLength(b [4]byte) (int, error) {
 	return int(n), nil
 }
 
-// DecodeChunkHead reads the head of a raw chunk strictly.
-func DecodeChunkHead(head []byte) (*Chunk, error) { return decodeChunk(head, true) }
+// DecodeChunkHead reads the head of a raw chunk strictly. Its ciphertext must be empty, and stand where [JSONFromRaw]
+// looks for it: a head that is spaced, or that holds another such member behind, would give other JSON.
+func DecodeChunkHead(head []byte) (*Chunk, error) {
+	c, ciphertext, err := decodeChunk(head)
+	if err != nil {
+		return nil, err
+	}
+	if ciphertext != "" {
+		return nil, coffer.Errorf("chunk", coffer.Invalid, "ciphertext stands in the head")
+	}
+	probed, err := JSONFromRaw(JoinRaw(head, []byte{0, 0, 0}))
+	if err != nil {
+		return nil, coffer.Errorf("chunk", coffer.Invalid, "the head has no place for the ciphertext")
+	}
+	if _, ciphertext, err = decodeChunk(probed); err != nil || ciphertext != "AAAA" {
+		return nil, coffer.Errorf("chunk", coffer.Invalid, "the head has no place for the ciphertext")
+	}
+	return c, nil
+}
 
-func decodeChunk(b []byte, raw bool) (*Chunk, error) {
+// decodeChunk reads a chunk, or its head, and the text of its ciphertext.
+func decodeChunk(b []byte) (_ *Chunk, ciphertext string, _ error) {
 	const op = "chunk"
 	var w struct {
 		Chunk
@@ -52,21 +70,18 @@ func decodeChunk(b []byte, raw bool) (*Chunk, error) {
 		JWE      *jwe    `json:"jwe"`
 	}
 	if err := jose.Decode(b, &w); err != nil {
-		return nil, coffer.E(op, coffer.Invalid, err)
+		return nil, "", coffer.E(op, coffer.Invalid, err)
 	}
 	if err := w.JWE.check(); err != nil {
-		return nil, err
-	}
-	if raw && w.JWE.Ciphertext != "" {
-		return nil, coffer.Errorf(op, coffer.Invalid, "ciphertext stands in the head")
+		return nil, "", err
 	}
 	if w.Index == nil || w.Offset == nil || w.Sequence == nil {
-		return nil, coffer.Errorf(op, coffer.Invalid, "no index, offset or sequence")
+		return nil, "", coffer.Errorf(op, coffer.Invalid, "no index, offset or sequence")
 	}
 	if *w.Index > maxChunkIndex || *w.Offset > 1<<53 || *w.Sequence > coffer.MaxSequence {
-		return nil, coffer.Errorf(op, coffer.Invalid, "number out of range")
+		return nil, "", coffer.Errorf(op, coffer.Invalid, "number out of range")
 	}
-	return &Chunk{Index: *w.Index, Offset: *w.Offset, Sequence: *w.Sequence}, nil
+	return &Chunk{Index: *w.Index, Offset: *w.Offset, Sequence: *w.Sequence}, w.JWE.Ciphertext, nil
 }
 
 // ciphertextMember is how a chunk's ciphertext begins, in the compact JSON that clients send.
@@ -76,7 +91,7 @@ var ciphertextMember = []byte(`"ciphertext":"`)
 // ciphertext, so that [JSONFromRaw] gives back just what came in.
 func RawFromJSON(b []byte) (*Chunk, []byte, error) {
 	const op = "chunk"
-	c, err := decodeChunk(b, false)
+	c, _, err := decodeChunk(b)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -37,8 +37,8 @@ type authority struct {
 var _ coffer.Vault = (*RemoteVault)(nil)
 
 // Vault returns the vault with the URL, as the client's identity may see it by delegated capabilities (each one as
-// JSON), or without any as its controller. Invalid if the URL is not of a vault of this server or a capability is
-// malformed, Denied if one is for another identity.
+// JSON), or without any as its controller. Invalid if the URL is not of a vault of this server, or a capability is
+// malformed or for another vault; Denied if one is for another identity.
 func (c *Client) Vault(url string, capabilities ...[]byte) (*RemoteVault, error) {
 	id, ok := strings.CutPrefix(url, c.o.Base+"/edvs/")
 	if _, err := coffer.ParseVaultID(id); !ok || err != nil {
@@ -49,6 +49,9 @@ func (c *Client) Vault(url string, capabilities ...[]byte) (*RemoteVault, error)
 		parsed, err := grant.ParseCapability(b)
 		if err != nil {
 			return nil, err
+		}
+		if parsed.RootTarget() != url { // it would be shown to another server
+			return nil, coffer.Errorf("vault", coffer.Invalid, "a capability is for another vault")
 		}
 		i, err := grant.NewInvoker(c.o.Keyring, string(b))
 		if err != nil {

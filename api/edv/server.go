@@ -76,8 +76,12 @@ func (l *Limits) setDefaults() {
 // defaultSkew is that of the published servers.
 const defaultSkew = 300 * time.Second
 
-// capabilitiesKept is how many verified capabilities are remembered: a few kilobytes each.
-const capabilitiesKept = 4096
+// capabilitiesKept is how many verified capabilities are remembered, a few kilobytes each, and capabilityKept how long:
+// as long as identity documents.
+const (
+	capabilitiesKept = 4096
+	capabilityKept   = 5 * time.Minute
+)
 
 // A Server serves the vaults of a [Host] over HTTP, as doc/http-api.md says. It is made by [NewServer].
 type Server struct {
@@ -112,7 +116,8 @@ func NewServer(o ServerOptions) (*Server, error) {
 	s := &Server{o: o, host: u.Host, closed: make(chan struct{})}
 	s.places = s.routes()
 	s.buffers.New = func() any { b := make([]byte, 0, bufferSize); return &b }
-	if s.capabilities.Cache, err = lru.New[[32]byte, *grant.Capability](capabilitiesKept); err != nil {
+	s.capabilities.now = o.Now
+	if s.capabilities.kept, err = lru.New[[32]byte, verified](capabilitiesKept); err != nil {
 		return nil, coffer.E(op, coffer.Other, err)
 	}
 	if s.sessions.Cache, err = lru.New[string, *grant.Session](sessionsKept); err != nil {
@@ -128,12 +133,31 @@ func NewServer(o ServerOptions) (*Server, error) {
 // to [http.Server.RegisterOnShutdown].
 func (s *Server) Close() { s.closing.Do(func() { close(s.closed) }) }
 
-// capabilities is a [grant.Cache].
+// capabilities is a [grant.Cache]. What it keeps is verified anew after a while, however often it is used: a key that
+// left its owner's identity document must not go on delegating.
 type capabilities struct {
-	*lru.Cache[[32]byte, *grant.Capability]
+	kept *lru.Cache[[32]byte, verified]
+	now  func() time.Time
 }
 
-func (c capabilities) Add(key [32]byte, value *grant.Capability) { c.Cache.Add(key, value) }
+type verified struct {
+	capability *grant.Capability
+	at         time.Time
+}
+
+// Get implements [grant.Cache].
+func (c capabilities) Get(key [32]byte) (*grant.Capability, bool) {
+	v, ok := c.kept.Get(key)
+	if age := c.now().Sub(v.at); !ok || age < 0 || age >= capabilityKept {
+		return nil, false
+	}
+	return v.capability, true
+}
+
+// Add implements [grant.Cache].
+func (c capabilities) Add(key [32]byte, value *grant.Capability) {
+	c.kept.Add(key, verified{value, c.now()})
+}
 
 func remoteAddress(r *http.Request) netip.Addr {
 	a, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -247,6 +271,9 @@ func (c *call) fail(route string, err error) {
 	if c.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
+	if hasBody(c.r) { // the rest of a body is waited for before the answer goes out, but not for long
+		_ = http.NewResponseController(c.out).SetReadDeadline(time.Now().Add(discardTime))
+	}
 	h := c.Header()
 	if f.retry > 0 {
 		h.Set("Retry-After", f.retryAfter())
@@ -340,10 +367,12 @@ func (c *call) read(limit int64) ([]byte, error) {
 	return c.readAll(limit)
 }
 
-// A body may take so long, and so much longer for its size: a slow one holds memory and a connection.
+// A body may take so long, and so much longer for its size: a slow one holds memory and a connection. What is left of
+// the body of a request that failed may take discardTime.
 const (
 	receiveTime = time.Minute
 	slowest     = 32 << 10 // bytes per second
+	discardTime = 3 * time.Second
 )
 
 // receiving bounds the time for the body. The function returned lifts the bound: passed while a request is served, it
