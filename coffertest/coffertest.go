@@ -109,17 +109,18 @@ func (v *Vaults) Creator(t testing.TB, who coffer.Keyring) grant.Caller {
 	return v.verified(t, who, url, url, grant.Write, func(context.Context, string) ([]string, error) { return own, nil })
 }
 
-// Revoker returns who the keyring's holder is at the URL for revoking a capability, and that URL: everybody who took
-// part in its chain is somebody there.
+// Revoker returns who the keyring's holder is at the URL for revoking a capability, and that URL: the vault's controller and
+// everybody who took part in the chain is somebody there.
 func (v *Vaults) Revoker(t testing.TB, who coffer.Keyring, capability []byte) (caller grant.Caller, at string) {
 	t.Helper()
 	c := v.Chain(t, capability)
 	at = c.RootTarget() + "/zcaps/revocations/" + neturl.PathEscape(c.ID())
-	return v.verified(t, who, at, at, grant.Write, func(_ context.Context, target string) ([]string, error) {
+	return v.verified(t, who, at, at, grant.Write, func(ctx context.Context, target string) ([]string, error) {
 		if target != at {
-			return nil, nil
+			return v.roots(ctx, target)
 		}
-		return c.ChainControllers(), nil
+		owner, err := v.roots(ctx, c.RootTarget())
+		return append(owner, c.ChainControllers()...), err
 	}), at
 }
 

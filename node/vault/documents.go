@@ -66,7 +66,9 @@ func (v *View) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 	return v.commit(ctx, commit)
 }
 
-// Reindex replaces the present revision, its only parent, by one with the same sequence that differs in its tags.
+// Reindex replaces the present revision, its only parent, by one with the same sequence and stream that differs in
+// its tags. Conflict if it is not present, or sequence or stream would change. That the body, which is opaque here, says
+// the same but for the tags is the wire's to see to.
 func (v *View) Reindex(ctx context.Context, d *coffer.Document) (coffer.Change, error) {
 	defer v.s.gates.write(v.id)()
 	if _, err := v.decide(ctx, grant.Write, v.document(d.ID), v.document(d.ID)+"/index"); err != nil {
@@ -75,6 +77,15 @@ func (v *View) Reindex(ctx context.Context, d *coffer.Document) (coffer.Change, 
 	w, err := v.write(coffer.Write{Document: d})
 	if err != nil {
 		return coffer.Change{}, err
+	}
+	present, err := v.s.store.Get(ctx, v.id, d.ID)
+	if err != nil {
+		return coffer.Change{}, err
+	}
+	// Who may write the index alone must not get further by it. If present is not the parent, the store refuses.
+	if d.Sequence != present.Sequence || (d.Stream == nil) != (present.Stream == nil) ||
+		d.Stream != nil && *d.Stream != *present.Stream {
+		return coffer.Change{}, coffer.Errorf("reindex", coffer.Conflict, "changes more than the tags")
 	}
 	w.Reindex = true
 	changes, err := v.commit(ctx, []store.Write{w})

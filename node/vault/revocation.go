@@ -50,7 +50,7 @@ func (v *View) Revoked(ctx context.Context, links []grant.Link) (bool, error) {
 // nothing, nor does what was delegated from it.
 //
 // The caller's authority comes from the vault's root capability, or from the root capability for the URL of this
-// revocation, at, whose controllers are all who took part in the chain: so the delegate, too, can cut it. NotExist if
+// revocation, at, whose controllers are the vault's and all who took part in the chain: so the delegate, too, can cut it. NotExist if
 // the capability, or one that it rests on, is revoked already.
 func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encoded []byte) error {
 	const op = "revoke"
@@ -64,6 +64,11 @@ func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encod
 			return err
 		}
 		if grant.Decide(v.caller, grant.Act{Root: at, Action: grant.Write, Targets: []string{at}}, now, revoked) != nil {
+			return err
+		}
+		// The URL alone does not say that it is this capability's.
+		took := func(who string) bool { return same(who, v.caller.Who()) }
+		if !took(r.Controller) && !slices.ContainsFunc(c.ChainControllers(), took) {
 			return err
 		}
 	}
