@@ -51,7 +51,7 @@ func TestLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := tell(t, tt.limits)
 			d := s.put(document(100))
-			s.want(putChunkWithin(s, d, tt.limits), works, "a chunk within the limits")
+			s.want(putChunk(t.Context(), s.v, d.ID, 0, 100), works, "a chunk within the limits")
 			before, _ := s.changes(s.v)
 			files := s.files()
 			err := tt.try(s, d)
@@ -70,11 +70,6 @@ func TestLimits(t *testing.T) {
 			}
 		})
 	}
-}
-
-// putChunkWithin fills the vault to 200 bytes.
-func putChunkWithin(s *story, d *coffer.Document, _ vault.Limits) error {
-	return putChunk(s.Context(), s.v, d.ID, 0, 100)
 }
 
 func putSized(size int) func(*story, *coffer.Document) error {
@@ -125,8 +120,9 @@ func TestRate(t *testing.T) {
 	if n < 15 || n > 30 {
 		t.Errorf("call %d was the first too many", n)
 	}
-	_, other := s.vaults.NewVault(t, s.bob)
-	_ = other
+	id, url := s.vaults.NewVault(t, s.bob)
+	_, err = s.vaults.As(s.vaults.Caller(t, s.bob, url, nil), id).Count(t.Context(), coffer.Query{})
+	s.want(err, works, "as Bob, in his own vault")
 	s.vaults.Advance(wait.RetryAfter())
 	s.want(get(), works, "after the wait")
 }
