@@ -102,7 +102,8 @@ func Open(dir string, o Options) (*Store, error) {
 	h := newHealth(o.Logger)
 	var db *engine.DB
 	var err error
-	if !h.guard(func() { db, err = engine.Open(dir, engineOptions(o, h)) }) {
+	compactions := new(scheduler)
+	if !h.guard(func() { db, err = engine.Open(dir, engineOptions(o, h, compactions)) }) {
 		return nil, h.failure(op)
 	}
 	if err != nil {
@@ -127,10 +128,11 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	go s.form()
 	go s.settle()
+	compactions.start()
 	return s, nil
 }
 
-func engineOptions(o Options, h *health) *engine.Options {
+func engineOptions(o Options, h *health, compactions *scheduler) *engine.Options {
 	const mib = 1 << 20
 	memory := o.Memory
 	if memory == 0 {
@@ -157,6 +159,7 @@ func engineOptions(o Options, h *health) *engine.Options {
 			BackgroundError: h.backgroundError, DataCorruption: h.damage,
 		},
 	}
+	e.Experimental.CompactionScheduler = compactions
 	for i := range e.Levels {
 		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		// Bodies are ciphertext, keys are hashes: trying to compress them is in vain.

@@ -87,7 +87,7 @@ func TestFormat(t *testing.T) {
 	fs := vfs.NewMem()
 	write := func(value []byte) {
 		t.Helper()
-		db, err := engine.Open("store", engineOptions(Options{FS: fs}, newHealth(nil)))
+		db, err := engine.Open("store", engineOptions(Options{FS: fs}, newHealth(nil), new(scheduler)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,4 +202,31 @@ func TestLateParent(t *testing.T) {
 	}
 	apply(t, s, putting(v, newDocument("the tag of the second is free", tag("two"))))
 	checkClean(t, s)
+}
+
+// TestCompacts writes much, twice, and waits until the engine has tidied up: nothing may hold compactions for ever.
+func TestCompacts(t *testing.T) {
+	fs := vfs.NewMem()
+	for range 2 {
+		s := on(t, "store", Options{FS: fs, Memory: 2 << 20})
+		for range 40 {
+			var writes []store.Write
+			for i := range 100 {
+				tag := coffer.Tag{Key: "k", Name: "n", Value: strings.Repeat("v", i)}
+				writes = append(writes, putting(coffer.VaultID{1}, newDocument(strings.Repeat("body", 400), tag)))
+			}
+			apply(t, s, writes...)
+		}
+		for start := time.Now(); ; time.Sleep(time.Millisecond) {
+			m := s.db.Metrics()
+			if m.Compact.Count > 0 && m.Compact.NumInProgress == 0 && m.Levels[0].Sublevels < 4 && m.MemTable.Count == 1 {
+				break
+			}
+			if time.Since(start) > time.Minute {
+				t.Fatalf("%d compactions, %d levels at the top", m.Compact.Count, m.Levels[0].Sublevels)
+			}
+		}
+		checkClean(t, s)
+		closeStore(t, s)
+	}
 }
