@@ -53,11 +53,12 @@ func TestOfManyWhoConfigureOneWins(t *testing.T) {
 	for round := range uint64(8) {
 		var wg sync.WaitGroup
 		var won, readers atomic.Int64
+		present := s.config()
 		for range 8 {
-			c := s.config()
+			c := *present
 			c.Sequence++
 			wg.Go(func() {
-				err := s.v.Configure(t.Context(), c)
+				err := s.v.Configure(t.Context(), &c)
 				if err == nil {
 					won.Add(1)
 				} else if !errors.Is(err, coffer.Conflict) {
