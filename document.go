@@ -60,7 +60,7 @@ func (r Rev) String() string { return base64.RawURLEncoding.EncodeToString(r[:])
 // ParseRev reads what [Rev.String] writes.
 func ParseRev(s string) (r Rev, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != len(r) {
+	if err != nil || len(b) != len(r) || len(s) != base64.RawURLEncoding.EncodedLen(len(r)) { // line breaks are passed over
 		return r, Errorf("revision", Invalid, "must be 43 characters of base64url")
 	}
 	copy(r[:], b)

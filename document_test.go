@@ -99,6 +99,18 @@ func FuzzParseObjectID(f *testing.F) {
 	})
 }
 
+func TestRevHasOneText(t *testing.T) {
+	r := known().Rev()
+	if got, err := ParseRev(r.String()); err != nil || got != r {
+		t.Errorf("ParseRev(String) = %v, %v", got, err)
+	}
+	for _, bad := range []string{"", r.String()[1:], r.String() + "\n", r.String() + "A", "*" + r.String()[1:], r.String()[:42] + "B"} {
+		if _, err := ParseRev(bad); !errors.Is(err, Invalid) {
+			t.Errorf("ParseRev(%q): %v, want Invalid", bad, err)
+		}
+	}
+}
+
 func FuzzMultibase(f *testing.F) {
 	f.Add([]byte{0, 0, 1, 255})
 	f.Add([]byte{0xed, 1, 9})

@@ -35,7 +35,7 @@ func Place(v coffer.VaultID, c coffer.Cursor) (uint64, error) {
 		return 0, coffer.Errorf(op, coffer.Invalid, "not a cursor of this vault")
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(string(c))
-	if err != nil {
+	if err != nil || len(b) != 12 { // the decoder passes over line breaks
 		return 0, coffer.Errorf(op, coffer.Invalid, "not a cursor of this vault")
 	}
 	number := binary.BigEndian.Uint64(b)

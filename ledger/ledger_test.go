@@ -29,6 +29,7 @@ func FuzzPlace(f *testing.F) {
 	f.Add(string(Cursor(v, 7)))
 	f.Add("")
 	f.Add("AAAAAAAAAAAAAAAA")
+	f.Add("AAAAAAAA\nAAAAAA\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		n, err := Place(v, coffer.Cursor(s))
 		if err == nil && string(Cursor(v, n)) != s {

@@ -142,7 +142,12 @@ func (n *Node) open(ctx context.Context) (err error) {
 }
 
 func (n *Node) openStores() error {
-	documents, err := pebble.Open(filepath.Join(n.config.Data, documentsFolder), pebble.Options{Memory: n.config.Memory, Logger: n.log})
+	folder := filepath.Join(n.config.Data, documentsFolder)
+	// The data folder may be there already and open to others; what the node keeps in it is not.
+	if err := errors.Join(os.MkdirAll(folder, 0o700), os.Chmod(folder, 0o700)); err != nil {
+		return coffer.E("open node", coffer.Unavailable, err)
+	}
+	documents, err := pebble.Open(folder, pebble.Options{Memory: n.config.Memory, Logger: n.log})
 	if err != nil {
 		return err
 	}

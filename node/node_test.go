@@ -517,3 +517,20 @@ func TestStartRemovesOrphans(t *testing.T) {
 		body.Close()
 	}
 }
+
+func TestWhatIsKeptIsClosedToOthers(t *testing.T) {
+	data := t.TempDir()
+	if err := os.Chmod(data, 0o755); err != nil { // as an operator may have made it
+		t.Fatal(err)
+	}
+	coffertest.Node(t, node.Config{Data: data})
+	entries, err := os.ReadDir(data)
+	if err != nil || len(entries) < 3 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("one of what the node keeps has the mode %v (%v)", info.Mode(), err)
+		}
+	}
+}

@@ -16,7 +16,8 @@ import (
 //
 // An error that says that the caller has no right at all (NotExist), or some but not this one (Denied), has in its
 // chain an error with the method Refused() bool, which returns true: it tells "nothing there for you" from "not there".
-// An Exhausted error about a rate has in its chain one with the method RetryAfter() time.Duration.
+// An Exhausted error about a rate has in its chain one with the method RetryAfter() time.Duration, and one about the size of
+// what was sent one with the method TooLarge() bool.
 type Host interface {
 	// Controller returns the controller of the vault: of the root capability for its URL. It returns "" and no error
 	// when there is no such vault, and also when the vault's configuration does not admit the address.

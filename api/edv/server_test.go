@@ -696,6 +696,12 @@ func TestVaults(t *testing.T) {
 		t.Errorf("found %+v", found)
 	}
 
+	// A vault is not to be seen from where it admits nobody.
+	create(coffertest.Person(t, "dave"), `,"ipAllowList":["192.0.2.0/24"]`).want(t, "201")
+	if got := find(coffertest.Person(t, "dave")).want(t, "200").body; got != "[]" {
+		t.Errorf("found %s, want nothing", got)
+	}
+
 	// The vault changes hands, and is erased by the new controller.
 	w.vault = made.ID
 	body := `{"sequence":1,"id":"` + made.ID + `","referenceId":"main","controller":"` + coffertest.Person(t, "carol").DID() + `"}`

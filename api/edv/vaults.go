@@ -3,6 +3,7 @@ package edv
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
@@ -68,10 +69,22 @@ func (c *call) findVaults() error {
 	if err != nil {
 		return err
 	}
-	if found == nil {
-		found = []*coffer.Config{}
+	answer := []*coffer.Config{}
+	for _, config := range found {
+		// From where a vault does not admit anybody, it is not to be seen.
+		id, err := coffer.ParseVaultID(strings.TrimPrefix(config.ID, c.o.Origin+"/edvs/"))
+		if err != nil {
+			return coffer.E("find vault", coffer.Corrupt, err)
+		}
+		controller, err := c.o.Host.Controller(c.r.Context(), id, c.o.Address(c.r))
+		if err != nil {
+			return err
+		}
+		if controller != "" {
+			answer = append(answer, config)
+		}
 	}
-	return c.encode(http.StatusOK, found)
+	return c.encode(http.StatusOK, answer)
 }
 
 // getConfig is GET V.

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
@@ -20,7 +21,7 @@ func (v *View) Config(ctx context.Context) (*coffer.Config, error) {
 
 // Configure replaces the vault's configuration. Conflict unless its sequence is one more than the present one's;
 // Invalid if it would change id or referenceId. A new controller takes the vault over: all capabilities that the old
-// one delegated are void.
+// one delegated are void. Whose the vault is, and from where it may be reached, no delegate may change: Denied.
 func (v *View) Configure(ctx context.Context, c *coffer.Config) error {
 	const op = "configure vault"
 	defer v.s.gates.change(v.id)()
@@ -31,7 +32,10 @@ func (v *View) Configure(ctx context.Context, c *coffer.Config) error {
 	if err := checkConfig(c); err != nil {
 		return err
 	}
+	delegated := len(v.caller.Links()) > 0
 	switch {
+	case delegated && (c.Controller != old.Controller || !slices.Equal(c.IPAllowList, old.IPAllowList)):
+		return refused(coffer.Errorf(op, coffer.Denied, "only for the vault's controller"))
 	case c.ID != old.ID:
 		return coffer.Errorf(op, coffer.Invalid, "the id is not this vault's")
 	case c.ReferenceID != old.ReferenceID:

@@ -48,6 +48,19 @@ func TestConfigureKeepsWhatMayNotChange(t *testing.T) {
 	s.want(s.as(s.bob, nil).Configure(t.Context(), c), coffer.NotExist, "as Bob, without a right")
 }
 
+func TestADelegateDoesNotTakeTheVaultOver(t *testing.T) {
+	s := tell(t, vault.Limits{})
+	writer := s.as(s.bob, s.delegate(s.alice, "", s.bob, "", grant.Read, grant.Write))
+	c := s.config()
+	c.Sequence++
+	c.Controller = s.bob.DID()
+	s.want(writer.Configure(t.Context(), c), coffer.Denied, "as Bob, who may write, become the controller")
+	c.Controller, c.IPAllowList = s.alice.DID(), []string{"10.0.0.0/8"}
+	s.want(writer.Configure(t.Context(), c), coffer.Denied, "as Bob, who may write, shut others out")
+	c.IPAllowList, c.HMAC = nil, &coffer.KeyRef{ID: "urn:key", Type: "Sha256HmacKey2019"}
+	s.want(writer.Configure(t.Context(), c), works, "as Bob, who may write, name a key")
+}
+
 func TestOfManyWhoConfigureOneWins(t *testing.T) {
 	s := tell(t, vault.Limits{})
 	for round := range uint64(8) {

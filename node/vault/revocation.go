@@ -16,6 +16,10 @@ import (
 // Revocations stay for a day after their capability has ended, by the tolerance between clocks and then some.
 const revocationGrace = 24 * 60 * 60 // seconds
 
+// delegatesRevocations is what a vault's list of revocations may hold after somebody else than its controller has added
+// to it: delegates can make capabilities without end, and revoke them.
+var delegatesRevocations = store.Usage{Documents: 10_000, Bytes: 16 << 20}
+
 // revocationID is where the revocation of what a delegator delegated is kept. The delegator is part of it: who makes a
 // capability with an id that another uses cannot revoke the other's.
 func revocationID(l grant.Link) coffer.ObjectID {
@@ -50,8 +54,9 @@ func (v *View) Revoked(ctx context.Context, links []grant.Link) (bool, error) {
 // nothing, nor does what was delegated from it.
 //
 // The caller's authority comes from the vault's root capability, or from the root capability for the URL of this
-// revocation, at, whose controllers are the vault's and all who took part in the chain: so the delegate, too, can cut it. NotExist if
-// the capability, or one that it rests on, is revoked already.
+// revocation, at, whose controllers are the vault's and all who took part in the chain: so the delegate, too, can cut
+// it. NotExist if the capability, or one that it rests on, is revoked already. Delegates fill no more than a bounded
+// part of the list: Exhausted. The controller can always revoke.
 func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encoded []byte) error {
 	const op = "revoke"
 	defer v.s.gates.change(v.id)()
@@ -71,6 +76,9 @@ func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encod
 		if !took(r.Controller) && !slices.ContainsFunc(c.ChainControllers(), took) {
 			return err
 		}
+		if err := v.s.pace.take(v.id, now); err != nil {
+			return err
+		}
 	}
 	links := c.Links()
 	if len(links) == 0 {
@@ -88,8 +96,14 @@ func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encod
 	if err != nil {
 		return coffer.E(op, coffer.Invalid, err)
 	}
-	d := &coffer.Document{ID: revocationID(link), Body: body}
-	if _, err = v.s.apply(ctx, store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now, Document: d}); err != nil {
+	w := store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now,
+		Document: &coffer.Document{ID: revocationID(link), Body: body}}
+	if r, err := v.s.lookup(ctx, v.id); err != nil {
+		return err
+	} else if !same(v.caller.Who(), r.Controller) {
+		w.Limit = delegatesRevocations
+	}
+	if _, err = v.s.apply(ctx, w); err != nil {
 		return err
 	}
 	v.s.feed.Grew(v.id) // so that those who follow are decided on anew

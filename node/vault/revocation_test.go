@@ -68,6 +68,17 @@ func TestOfAChainEveryoneCutsWhatTheyTookPartIn(t *testing.T) {
 }
 
 // TestNobodyRevokesForOthersByTheirID has a capability with the id of another's.
+func TestDelegatesRevokeWithinTheirRate(t *testing.T) {
+	s := tell(t, vault.Limits{Rate: 1})
+	toBob := s.delegate(s.alice, "", s.bob, "/documents", grant.Read)
+	var last error
+	for range 12 { // ten seconds' worth may come at once
+		own := s.delegate(s.bob, string(toBob), s.carol, "/documents", grant.Read)
+		last = s.revoke(s.bob, own)
+	}
+	s.want(last, coffer.Exhausted, "as Bob, revoke without end")
+}
+
 func TestNobodyRevokesForOthersByTheirID(t *testing.T) {
 	s := tell(t, vault.Limits{})
 	d := s.put(document(10))
