@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/cofferhq/coffer"
 )
 
@@ -69,12 +71,21 @@ func reason(err error) string {
 		}
 		err = e.Err
 	}
-	return err.Error()
+	return withoutPath(err).Error()
 }
 
 // usage is the failure of arguments that cannot be understood.
 func usage(err error) error {
-	return &failure{kind: coffer.Invalid, message: err.Error(), next: `see "coffer --help"`, err: err}
+	command := "coffer"
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Command() != "" {
+		command += " " + strings.Fields(parse.Context.Command())[0]
+	}
+	next := fmt.Sprintf("see %q", command+" --help")
+	if strings.HasPrefix(err.Error(), "unknown flag") {
+		next += "; names that begin with a dash go after --"
+	}
+	return &failure{kind: coffer.Invalid, message: err.Error(), next: next, err: err}
 }
 
 // interrupted turns any failure after the end of ctx into errInterrupted: what failed then did so because of it. It
@@ -98,6 +109,10 @@ func kindOf(err error) coffer.Kind {
 		return coffer.NotExist
 	case errors.Is(err, fs.ErrPermission):
 		return coffer.Denied
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrExist):
+		return coffer.Conflict
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		return coffer.Invalid
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return coffer.Exhausted
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):

@@ -148,8 +148,12 @@ func (c *getCommand) single(ctx context.Context, t *transfer, o *agent.Object) e
 	case strings.HasSuffix(out, "/"):
 		return failed(coffer.NotExist, "make it first", "there is no folder %s", c.Out)
 	}
+	folder := filepath.Dir(out)
+	if info, err := os.Stat(folder); err == nil && !info.IsDir() {
+		return failed(coffer.Conflict, "", "%s is not a folder", folder)
+	}
 	// What follows the folder is a single name, whatever it says of itself.
-	root, err := os.OpenRoot(filepath.Dir(out))
+	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return failed(kindOf(err), "make its folder first", "cannot write %s: %v", c.Out, withoutPath(err))
 	}

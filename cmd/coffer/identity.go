@@ -40,7 +40,7 @@ func (p *program) unlock(ctx context.Context, file, key string) (ring *keyring.R
 
 // A protector chooses what a new keyring file is protected by.
 type protector struct {
-	Protect string `enum:"auto,passphrase,keychain,keyfile" default:"auto" help:"What protects the keys at rest: passphrase, keychain, keyfile, or auto: a passphrase if there is one, else the best of the others."`
+	Protect string `enum:"auto,passphrase,keychain,keyfile" default:"auto" help:"What protects the keys: passphrase, keychain, keyfile, or auto: the first that there is."`
 }
 
 // The protections, as --protect and the results name them.

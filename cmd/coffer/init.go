@@ -12,7 +12,7 @@ import (
 type initCommand struct {
 	Node    string `required:"" placeholder:"URL" help:"The node that is to keep the vault."`
 	Keyring string `placeholder:"FILE" help:"Take over the identity in a keyring file of another device."`
-	KeyFile string `placeholder:"FILE" help:"The key file that protects that keyring, if one does. Default: the one beside it."`
+	KeyFile string `placeholder:"FILE" help:"Key file that protects that keyring, if any. Default: the one beside it."`
 	protector
 }
 
@@ -32,12 +32,17 @@ func (c *initCommand) Run(ctx context.Context, p *program) error {
 		return failed(coffer.Conflict, "take another one with --profile NAME",
 			"there is an identity in profile %s already", p.Profile)
 	}
+	made := &profile{Node: strings.TrimSuffix(c.Node, "/")}
+	nobody := keyring.Generate()
+	defer nobody.Close()
+	if _, err := p.dial(made.Node, nobody); err != nil { // before there are keys for nothing
+		return err
+	}
 	ring, protection, err := c.identity(ctx, p, l)
 	if err != nil {
 		return err
 	}
 	defer ring.Close()
-	made := &profile{Node: strings.TrimSuffix(c.Node, "/")}
 	if err := p.settle(ctx, made, ring); err != nil {
 		return err
 	}

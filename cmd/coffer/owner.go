@@ -64,7 +64,7 @@ func (p *program) owner(c *profile, ring *keyring.Ring, notes agent.Journal, wor
 func (p *program) dial(node string, ring *keyring.Ring) (*edv.Client, error) {
 	p.node = node
 	client, err := edv.NewClient(edv.ClientOptions{Base: node, Keyring: ring, Now: p.now, Sessions: true})
-	return client, explain(err, "", "cannot use the node")
+	return client, explain(err, "give it like https://vault.example", "cannot use the node")
 }
 
 // close forgets the keys.

@@ -21,8 +21,8 @@ type partial struct {
 	name string
 }
 
-// partialName returns the name of the partial file of a document that is going to have this name: .NAME.….coffer-partial.
-// It is the same for all revisions, so that what is left of an older one is written over.
+// partialName returns the name of the partial file of a document that is going to have this name: it is
+// .NAME.….coffer-partial, and the same for all revisions, so that what is left of an older one is written over.
 func partialName(name string, id coffer.ObjectID) string {
 	const most = 200 // of the 255 bytes that names have
 	dir, base := path.Split(name)
@@ -39,8 +39,8 @@ func partialName(name string, id coffer.ObjectID) string {
 // errBusy is the error of a partial file that cannot be had for oneself.
 var errBusy = errors.New("busy")
 
-// openPartial opens a partial file, or makes it, with mode 0600. In a folder where others may write, one of theirs could
-// be there already, for them to read what is written to it: what is not the owner's alone is removed.
+// openPartial opens a partial file, or makes it, with mode 0600. In a folder where others may write, one of theirs
+// could be there already, for them to read what is written to it: what is not the owner's alone is removed.
 func openPartial(root *os.Root, name string) (*partial, error) {
 	if !locks {
 		return nil, errBusy
@@ -81,7 +81,7 @@ func openPartial(root *os.Root, name string) (*partial, error) {
 	return nil, errBusy
 }
 
-// fill fills the partial file, makes it durable, and then gives it its name; finish does what is to be done before that.
+// fill fills the partial file, makes it durable, and then gives it its name; finish does what is to be done before.
 // What write leaves behind stays only if it says so. The place that write is given is the file's, on this machine.
 func (f *partial) fill(name string, mode fs.FileMode, finish func(name string) error,
 	write func(place string) (kept bool, err error)) (err error) {

@@ -28,7 +28,7 @@ type global struct {
 	Profile        string `default:"default" placeholder:"NAME" help:"Whose identity and vault to use (COFFER_PROFILE)."`
 	JSON           bool   `name:"json" help:"Write results and errors as JSON."`
 	Quiet          bool   `short:"q" help:"Write nothing but results and errors."`
-	PassphraseFile string `placeholder:"FILE" help:"Read the passphrase from the first line of a file (or set COFFER_PASSPHRASE)."`
+	PassphraseFile string `placeholder:"FILE" help:"The passphrase is the file's first line (or set COFFER_PASSPHRASE)."`
 	NoProgress     bool   `help:"Show no progress bar."`
 }
 
@@ -40,10 +40,10 @@ type commands struct {
 	Init       initCommand       `cmd:"" help:"Create an identity, or take one over, with a vault on a node."`
 	Serve      serveCommand      `cmd:"" help:"Run a node, without an identity."`
 	Put        putCommand        `cmd:"" help:"Store a file, a folder, or an object."`
-	Get        getCommand        `cmd:"" help:"Fetch a file or a folder."`
+	Get        getCommand        `cmd:"" help:"Fetch a file, a folder, or an object."`
 	Ls         lsCommand         `cmd:"" help:"List what is stored."`
 	Rm         rmCommand         `cmd:"" help:"Remove a file or a folder from the vault."`
-	Find       findCommand       `cmd:"" help:"Find objects by type and attributes."`
+	Find       findCommand       `cmd:"" help:"Find things by words of the name, type and fields."`
 	Share      shareCommand      `cmd:"" help:"Let somebody read one item."`
 	Revoke     revokeCommand     `cmd:"" help:"Take a share back."`
 	Grants     grantsCommand     `cmd:"" help:"List who may read what, and until when."`

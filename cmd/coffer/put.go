@@ -19,7 +19,7 @@ import (
 
 type putCommand struct {
 	Source string `arg:"" name:"src" help:"File or folder; - is standard input."`
-	Dest   string `arg:"" name:"dest" help:"Where to keep it; below DEST if that is a folder or ends in a slash. Or the link of a share for writing."`
+	Dest   string `arg:"" name:"dest" help:"Where to keep it: below DEST if that is a folder or ends in /. Or a link."`
 	Type   string `placeholder:"T" help:"The source is JSON: keep it as an object of this type."`
 	Force  bool   `help:"Store files again whose size and time of change are those of what is stored."`
 }

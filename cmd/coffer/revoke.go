@@ -9,7 +9,7 @@ import (
 )
 
 type revokeCommand struct {
-	What string `arg:"" name:"path or grant" help:"What was shared (with --with), or a grant's id as \"coffer grants\" shows it."`
+	What string `arg:"" name:"path or grant" help:"What was shared (with --with), or a grant's id."`
 	With string `placeholder:"ID" help:"Who is to read it no more."`
 }
 

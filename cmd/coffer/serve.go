@@ -19,8 +19,8 @@ const (
 )
 
 type serveCommand struct {
-	Listen  string `default:"127.0.0.1:4747" placeholder:"ADDR" help:"Address to listen at; port 0 takes any. Default: ${default}."`
-	Data    string `placeholder:"DIR" help:"Folder of everything that the node keeps. Default: coffer/node in XDG_DATA_HOME."`
+	Listen  string `default:"127.0.0.1:4747" placeholder:"ADDR" help:"Address to listen at. Default: ${default}."`
+	Data    string `placeholder:"DIR" help:"Folder of all that the node keeps. Default: coffer/node in XDG_DATA_HOME."`
 	Origin  string `placeholder:"URL" help:"Scheme and host under which clients know the node. Default: the address."`
 	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Certificate for HTTPS."`
 	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"Key of the certificate."`

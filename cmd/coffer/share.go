@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -14,7 +15,7 @@ import (
 type shareCommand struct {
 	Path  string `arg:"" help:"File, object or folder; of a folder, what is in it now."`
 	With  string `required:"" placeholder:"ID" help:"Identifier of the reader: what \"coffer whoami\" shows there."`
-	Until string `placeholder:"TIME" help:"When it ends: 36h, 30d, 2w, 2027-01-31, 2027-01-31T17:00. Default: in 364 days."`
+	Until string `placeholder:"TIME" help:"When it ends: 36h, 30d, 2w, 2027-01-31, or RFC 3339. Default: in 364 days."`
 	Write bool   `help:"Let the reader write, too."`
 }
 
@@ -57,6 +58,9 @@ func (c *shareCommand) Run(ctx context.Context, p *program) error {
 		return failed(coffer.NotExist, `see what there is with "coffer ls -r"`, "there is no %s in the vault", c.Path)
 	}
 	g, link, err := o.Share(ctx, c.Path, options)
+	if err != nil && !strings.Contains(c.With, ":") {
+		return explain(err, `give what "coffer whoami" shows there as identity`, "cannot share %s", c.Path)
+	}
 	if err != nil {
 		return explain(err, "", "cannot share %s", c.Path)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 type upCommand struct {
-	Listen string `placeholder:"ADDR" help:"Address of the personal node; it stays what it was at the first start. Default: 127.0.0.1:4747, or another port if that is taken."`
+	Listen string `placeholder:"ADDR" help:"Address of the node, for good. Default: 127.0.0.1:4747, or another port."`
 	protector
 }
 
@@ -32,7 +32,8 @@ func (c *upCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if known != nil && !known.Personal {
-		return failed(coffer.Conflict, `take another profile with --profile NAME, or run a node without an identity: "coffer serve"`,
+		return failed(coffer.Conflict,
+			`take another profile with --profile NAME, or run a node without an identity: "coffer serve"`,
 			"the vault of profile %s is kept at %s", p.Profile, known.Node)
 	}
 	l, err := p.places()
