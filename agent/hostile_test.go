@@ -237,7 +237,9 @@ func TestHostileChunks(t *testing.T) {
 	}
 	// A change is made to each chunk that is served for one that was asked for.
 	change := func(f func(i uint64, ref *coffer.ChunkRef, b []byte) []byte) hostile {
-		return hostile{chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte { return f(i, ref, b) }}
+		return hostile{chunk: func(_ coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte {
+			return f(i, ref, b)
+		}}
 	}
 	renamed := change(func(i uint64, ref *coffer.ChunkRef, b []byte) []byte { ref.Index = i; return b })
 	renamed.index = func(i uint64) uint64 { return i ^ 1 }
