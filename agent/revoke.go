@@ -36,7 +36,9 @@ func (a *Agent) Revoke(ctx context.Context, what Revocation) error {
 		return err
 	}
 	var ids []coffer.ObjectID
+	var revoked []string // ids of grants
 	for _, m := range matches {
+		revoked = append(revoked, m.grant.ID)
 		if err := a.cutOff(ctx, m.grant, m.objects); err != nil {
 			return err
 		}
@@ -55,7 +57,7 @@ func (a *Agent) Revoke(ctx context.Context, what Revocation) error {
 				what.Progress(id, done, total)
 			}
 		}
-		if err := a.rekey(ctx, id, progress); err != nil && !errors.Is(err, coffer.NotExist) {
+		if err := a.rekey(ctx, id, revoked, progress); err != nil && !errors.Is(err, coffer.NotExist) {
 			return err
 		}
 	}
@@ -133,17 +135,19 @@ func (a *Agent) cutOff(ctx context.Context, g *Grant, objects []int) error {
 	return failed
 }
 
-// rekey seals the present revision of an object to those who may read it, if others can.
-func (a *Agent) rekey(ctx context.Context, id coffer.ObjectID, progress func(done, total int64)) (err error) {
+// rekey seals the present revision of an object to those who may read it, if others can. revoked are the ids of the
+// grants that are being revoked.
+func (a *Agent) rekey(ctx context.Context, id coffer.ObjectID, revoked []string, progress func(done, total int64)) (err error) {
 	for range maxAttempts {
 		var r *revision
 		if r, err = a.current(ctx, id); err != nil {
 			return err
 		}
-		// What a former writer left is taken over, if it is still this object; else it stays as it is, unbelieved.
+		// What the one who is being revoked left is taken over, if it is still this object; else it stays as it is,
+		// unbelieved. So does what somebody left who was revoked before: the provider may have let them write since.
 		if !r.own {
-			ever := func(*Grant, coffer.ObjectID) bool { return true }
-			if ok, err := a.writtenUnder(ctx, r, ever); err != nil || !ok {
+			good := func(g *Grant, id coffer.ObjectID) bool { return g.covers(id) || slices.Contains(revoked, g.ID) }
+			if ok, err := a.writtenUnder(ctx, r, good); err != nil || !ok {
 				return err
 			}
 		}

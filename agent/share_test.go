@@ -528,6 +528,54 @@ func TestWriteBack(t *testing.T) {
 	}
 }
 
+// Bob is revoked, and the provider lets him write all the same. That Alice then takes back what Carol was given does not
+// make it hers.
+func TestRevokedWriterIsNotTakenOver(t *testing.T) {
+	h := newHouse(t)
+	a, ctx := h.owner(), t.Context()
+	bob, carol := coffertest.Person(t, "bob"), coffertest.Person(t, "carol")
+	put(t, a, "deed", []byte("by Alice"))
+	byBob, toBob := share(t, a, "deed", agent.ShareOptions{With: bob.DID(), Actions: readWrite})
+	toCarol, _ := share(t, a, "deed", agent.ShareOptions{With: carol.DID()})
+	id := toBob.Objects[0].ID
+	seen, err := h.view(bob, toBob.Objects[0].Capability).Get(ctx, id) // while he may
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := seal.Open(ctx, bob, seen[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Revoke(ctx, agent.Revocation{Grant: byBob.ID}); err != nil {
+		t.Fatal(err)
+	}
+	provider := h.view(h.alice, nil) // who asks nobody
+	present, err := provider.Get(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := bytes.Replace(opened.Content, []byte(base64.RawURLEncoding.EncodeToString([]byte("by Alice"))),
+		[]byte(base64.RawURLEncoding.EncodeToString([]byte("by Mr. B"))), 1)
+	forged, err := seal.Seal(ctx, bob, seal.Plain{Content: content, Meta: opened.Meta}, seal.Options{
+		ID: id, Sequence: present[0].Sequence + 1, Parents: []coffer.Rev{present[0].Rev()}, Keep: opened.Entries,
+		Recipients: []coffer.PublicKey{h.alice.Key(coffer.AgreementKey)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := coffer.Put(ctx, provider, forged); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"before", "after"} {
+		if o, err := a.Get(ctx, "deed"); coffer.KindOf(err) != coffer.Corrupt {
+			t.Errorf("%s Carol is revoked, Alice reads %+v, %v", when, o, err)
+		}
+		if err := a.Revoke(ctx, agent.Revocation{Grant: toCarol.ID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Bob may write one object, and tries to make something else of it: a grant to himself for another object, a folder,
 // a file elsewhere. Nothing of it is believed, nor becomes Alice's when she revokes him.
 func TestWriterCannotMisplace(t *testing.T) {
