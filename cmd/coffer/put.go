@@ -288,13 +288,13 @@ func (t *transfer) put(ctx context.Context, f *os.File, dest string, there agent
 	after, err = t.owner.Put(ctx, dest, agent.Source{
 		Reader: f, Size: info.Size(), MIME: mediaType(dest), Modified: info.ModTime(), Mode: info.Mode(),
 	}, agent.PutOptions{Progress: t.counter()})
-	if err != nil {
-		return after, false, err
+	now, statErr := f.Stat()
+	changed := statErr != nil || now.Size() != info.Size() || !now.ModTime().Equal(info.ModTime())
+	if changed && (err == nil || errors.Is(err, coffer.Conflict)) {
+		return after, false, failed(coffer.Conflict, "run the same command again",
+			"%s changed while it was being read", f.Name())
 	}
-	if now, err := f.Stat(); err != nil || now.Size() != info.Size() || !now.ModTime().Equal(info.ModTime()) {
-		return after, false, failed(coffer.Conflict, "run the same command again", "%s changed while it was being read", dest)
-	}
-	return after, false, nil
+	return after, false, err
 }
 
 // stored writes the result for a single file or object.
