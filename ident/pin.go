@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
 )
 
 // A Pin says what a name stands for, whatever the network would say. It has either Keys or a Document.
@@ -15,6 +16,21 @@ type Pin struct {
 	Keys []string `json:"keys,omitempty"`
 	// Document is the identity document. Its id must be ID.
 	Document json.RawMessage `json:"document,omitempty"`
+}
+
+// maxPins bounds a file of pins.
+const maxPins = 1 << 20
+
+// ReadPins reads a JSON array of pins. Invalid if it is malformed or longer than 1 MiB; what makes no sense, [New]
+// refuses.
+func ReadPins(b []byte) (pins []Pin, err error) {
+	if len(b) > maxPins {
+		return nil, coffer.Errorf("pin", coffer.Invalid, "too much to read")
+	}
+	if err := jose.Decode(b, &pins); err != nil {
+		return nil, coffer.E("pin", coffer.Invalid, err)
+	}
+	return pins, nil
 }
 
 func pin(pins []Pin) (map[string]*coffer.Identity, error) {

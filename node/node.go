@@ -42,10 +42,11 @@ type Config struct {
 	ACMEHost, ACMECache string // HTTPS with a certificate for the host from an ACME authority, kept in the folder
 
 	Limits   vault.Limits
-	Creators []string // who may create vaults; empty is everybody, each for themselves
-	AllowWeb []string // hosts whose did:web identifiers are looked up; see ident.Options
-	Version  string   // of the software, for the description
-	Memory   int64    // bytes for the store's caches; 0 is the store's default
+	Creators []string    // who may create vaults; empty is everybody, each for themselves
+	Pins     []ident.Pin // names whose keys are known beforehand
+	AllowWeb []string    // hosts whose did:web identifiers are looked up; see ident.Options
+	Version  string      // of the software, for the description
+	Memory   int64       // bytes for the store's caches; 0 is the store's default
 
 	Log *slog.Logger     // nil: nothing is logged
 	Now func() time.Time // nil: time.Now
@@ -117,7 +118,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.tls, err = c.tls(); err != nil {
 		return err
 	}
-	resolver, err := ident.New(ident.Options{AllowWeb: c.AllowWeb})
+	resolver, err := ident.New(ident.Options{Pinned: c.Pins, AllowWeb: c.AllowWeb})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 
 	"github.com/cofferhq/coffer/agent"
 	"github.com/cofferhq/coffer/api/edv"
@@ -48,8 +50,12 @@ func (p *program) owner(c *profile, ring *keyring.Ring, notes agent.Journal, wor
 	if err != nil {
 		return nil, err
 	}
+	pins, err := p.pins()
+	if err != nil {
+		return nil, err
+	}
 	// Whom to share with is the owner's choice, so any public host may be asked for its keys.
-	resolver, err := ident.New(ident.Options{AllowWeb: []string{"*"}, Now: p.now})
+	resolver, err := ident.New(ident.Options{Pinned: pins, AllowWeb: []string{"*"}, Now: p.now})
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +64,22 @@ func (p *program) owner(c *profile, ring *keyring.Ring, notes agent.Journal, wor
 		Now: p.now, Workers: workers,
 	})
 	return &owner{a, ring, client}, err
+}
+
+// pins reads the profile's file of names and their keys, if there is one.
+func (p *program) pins() ([]ident.Pin, error) {
+	l, err := p.places()
+	if err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(l.identities)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	pins, err := ident.ReadPins(b)
+	return pins, explain(err, `see "Configured keys" in doc/identifiers.md`, "cannot read identities.json")
 }
 
 // dial returns a client for a node, with sessions: most requests then cost the node no signature to check.

@@ -10,9 +10,10 @@ import (
 
 // Places are where a profile's things are on this machine, as the XDG base directory specification has it.
 type places struct {
-	config  string // file: which vault, on which node
-	keyring string // file: the keys, protected
-	journal string // folder: what was sent so far of what is not complete
+	config     string // file: which vault, on which node
+	identities string // file, perhaps: names and their keys, as the owner knows them
+	keyring    string // file: the keys, protected
+	journal    string // folder: what was sent so far of what is not complete
 }
 
 var profileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
@@ -41,9 +42,10 @@ func (p *program) places() (l places, err error) {
 		return l, err
 	}
 	return places{
-		config:  filepath.Join(config, p.Profile, "config.json"),
-		keyring: filepath.Join(data, p.Profile, "keyring.json"),
-		journal: filepath.Join(state, p.Profile, "journal"),
+		config:     filepath.Join(config, p.Profile, "config.json"),
+		identities: filepath.Join(config, p.Profile, "identities.json"),
+		keyring:    filepath.Join(data, p.Profile, "keyring.json"),
+		journal:    filepath.Join(state, p.Profile, "journal"),
 	}, nil
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 
+	"github.com/cofferhq/coffer/ident"
 	"github.com/cofferhq/coffer/node"
 	"github.com/cofferhq/coffer/node/vault"
 )
@@ -28,6 +30,7 @@ type serveCommand struct {
 
 	Creators    []string `placeholder:"ID" help:"Who may create vaults. Default: everybody, for themselves."`
 	AllowDIDWeb []string `name:"allow-did-web" placeholder:"HOST" help:"Hosts whose did:web identifiers may be used."`
+	Identities  string   `placeholder:"FILE" help:"Names and their keys: a JSON array of {\"id\",\"keys\"} or {\"id\",\"document\"}."`
 	Memory      size     `default:"64MiB" placeholder:"SIZE" help:"For the store's caches. Default: ${default}."`
 	Log         string   `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
 	LogLevel    string   `enum:"debug,info,warn,error" default:"info" help:"What is logged: debug, info, warn or error."`
@@ -43,6 +46,10 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return err
 	}
+	pins, err := c.pins()
+	if err != nil {
+		return err
+	}
 	n, err := node.Open(ctx, node.Config{
 		Data: data, Listen: c.Listen, Origin: c.Origin,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, ACMEHost: c.ACME, ACMECache: c.ACMECache,
@@ -50,7 +57,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 			Document: int64(c.MaxDocument), Chunk: int64(c.MaxChunk),
 			Documents: c.QuotaDocuments, Bytes: int64(c.QuotaBytes), Vaults: c.QuotaVaults, Rate: c.Rate,
 		},
-		Creators: c.Creators, AllowWeb: c.AllowDIDWeb, Memory: int64(c.Memory),
+		Creators: c.Creators, Pins: pins, AllowWeb: c.AllowDIDWeb, Memory: int64(c.Memory),
 		Log: p.logger(c.Log, level),
 	})
 	if err != nil {
@@ -61,4 +68,16 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return fmt.Errorf("%w (%w)", err, n.Close())
 	}
 	return n.Serve(ctx)
+}
+
+// pins reads the file of names and their keys, if there is one.
+func (c *serveCommand) pins() ([]ident.Pin, error) {
+	if c.Identities == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(c.Identities)
+	if err != nil {
+		return nil, err
+	}
+	return ident.ReadPins(b)
 }
