@@ -12,20 +12,17 @@ import (
 
 // Get implements [coffer.Vault].
 func (v *View) Get(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error) {
-	if _, err := v.decide(ctx, grant.Read, v.document(id)); err != nil {
-		return nil, err
-	}
-	d, err := v.s.store.Get(ctx, v.id, id)
-	if err != nil {
-		return nil, err
-	}
-	return []*coffer.Document{d}, nil
+	return v.get(ctx, id, grant.Read, v.document(id))
 }
 
 // Present is Get for who may write the document, or its index, and perhaps not read it: to replace it one has to know
 // what it replaces.
 func (v *View) Present(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error) {
-	if _, err := v.decide(ctx, grant.Write, v.document(id), v.document(id)+"/index"); err != nil {
+	return v.get(ctx, id, grant.Write, v.document(id), v.document(id)+"/index")
+}
+
+func (v *View) get(ctx context.Context, id coffer.ObjectID, action grant.Action, targets ...string) ([]*coffer.Document, error) {
+	if _, err := v.decide(ctx, action, targets...); err != nil {
 		return nil, err
 	}
 	d, err := v.s.store.Get(ctx, v.id, id)
