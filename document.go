@@ -41,6 +41,9 @@ type Stream struct {
 	Pending  bool   // opened, and nothing closed yet: no set is named
 	Sequence uint64 // the document's sequence while the set's chunks were written; names the set
 	Chunks   uint64 // how many chunks the set has
+	// Patch names another set, written while the set named by Sequence was closed: when the revision is accepted its
+	// chunks take the places of that set's chunks with the same indexes. 0 is none; set 0 is never a patch.
+	Patch uint64
 }
 
 // A ChunkRef describes one chunk of a document's stream.
@@ -95,7 +98,11 @@ func (d *Document) Rev() Rev {
 	}
 	b = appendFlag(b, d.Stream != nil)
 	if s := d.Stream; s != nil {
-		b = appendFlag(b, s.Pending)
+		if s.Patch != 0 {
+			b = binary.BigEndian.AppendUint64(append(b, 2), s.Patch)
+		} else {
+			b = appendFlag(b, s.Pending)
+		}
 		b = binary.BigEndian.AppendUint64(b, s.Sequence)
 		b = binary.BigEndian.AppendUint64(b, s.Chunks)
 	}
@@ -123,6 +130,9 @@ func (d *Document) Check() error {
 		return Errorf(op, Invalid, "too many parents")
 	case d.Stream != nil && d.Stream.Sequence > d.Sequence:
 		return Errorf(op, Invalid, "stream sequence is greater than the document's")
+	case d.Stream != nil && d.Stream.Patch != 0 &&
+		(d.Stream.Pending || d.Stream.Patch <= d.Stream.Sequence || d.Stream.Patch > d.Sequence):
+		return Errorf(op, Invalid, "stream is patched with a set that cannot be")
 	}
 	for _, t := range d.Tags {
 		if t.Key == "" || t.Name == "" || len(t.Key) > MaxTagText || len(t.Name) > MaxTagText || len(t.Value) > MaxTagText {

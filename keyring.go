@@ -18,6 +18,19 @@ type Keyring interface {
 	MAC(ctx context.Context, message []byte) ([]byte, error)
 }
 
+// An Owner is a Keyring that keeps things for itself, too: an optional second interface.
+type Owner interface {
+	Keyring
+	// Derive returns a secret of 32 bytes that only this identity's devices can compute: the same for the same label.
+	Derive(ctx context.Context, label string) ([]byte, error)
+	// Pseudonym returns an identity that nobody can link to this one: the same for the same label. It can do what a
+	// Keyring can.
+	Pseudonym(ctx context.Context, label string) (Keyring, error)
+	// Receive opens what was sealed to the identity's DeliveryKey by HPKE (RFC 9180, base mode, MLKEM768-X25519,
+	// HKDF-SHA256, ChaCha20-Poly1305) with this info and no associated data: encapsulated key, then ciphertext. Corrupt if it was not.
+	Receive(ctx context.Context, info, sealed []byte) ([]byte, error)
+}
+
 // A KeyUse says what a key is for.
 type KeyUse uint8
 
@@ -26,6 +39,7 @@ const (
 	SigningKey   KeyUse = 1 // Ed25519: invoking and delegating capabilities
 	AgreementKey KeyUse = 2 // X25519: receiving envelopes
 	HMACKey      KeyUse = 3 // HMAC-SHA256: blinding what is indexed
+	DeliveryKey  KeyUse = 4 // HPKE with MLKEM768-X25519: receiving keys; 1216 bytes
 )
 
 // A Purpose names what a signature is for, so that one cannot be passed off as another.
@@ -35,6 +49,8 @@ type Purpose string
 const (
 	Invocation Purpose = "capabilityInvocation" // an HTTP request
 	Delegation Purpose = "capabilityDelegation" // a capability handed on
+	Authorship Purpose = "cofferAuthorship"     // a revision, inside its seal
+	Statement  Purpose = "cofferStatement"      // who was given what from when until when; cards, requests and answers
 )
 
 // A PublicKey is a key that others may know.
