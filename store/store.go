@@ -77,6 +77,12 @@ type Write struct {
 	// tags must not be held, as unique, by other documents of the vault. All chunk sets of the object are released
 	// but the one that its Stream names or, if the stream is pending or there is none, the one with the document's
 	// own sequence; see [Keeps].
+	//
+	// A stream with a Patch must name the set that the stream of the replaced revision names, closed, and be patched with
+	// the set of that revision's sequence: the chunks of that set take the places of those with the same indexes in the
+	// set that is named. Those with indexes from the stream's Chunks on are released, in both; Conflict if of those
+	// before one is lacking then, and if there is nothing to patch. That costs as much as there are chunks that come and
+	// go, not as there are in the set. What keeps its sequence (Reindex) keeps its stream, and is not patched again.
 	Document *coffer.Document
 	Reindex  bool
 
@@ -89,6 +95,10 @@ type Write struct {
 
 	// Detach forgets the chunk with this object, set and index; its other members are not looked at. Not in the feed.
 	Detach *Chunk
+
+	// Present, unless zero, names the revision that must be present for Erase, Attach or Detach: Conflict if another one
+	// is. A document says so by its parents.
+	Present coffer.Rev
 
 	// Purge erases every object of the vault and its feed. One change, numbered one more than the last, remains.
 	// Every id of the vault is free afterwards; it is for the caller not to use the vault again.

@@ -85,6 +85,8 @@ func (w *Write) check() error {
 	switch {
 	case steps != 1 || w.Reindex && w.Document == nil:
 		return coffer.Errorf(op, coffer.Invalid, "a write must be one step")
+	case w.Present != (coffer.Rev{}) && (w.Document != nil || w.Purge):
+		return coffer.Errorf(op, coffer.Invalid, "a present revision is named where there is no place for it")
 	case w.Vault == coffer.VaultID{}:
 		return coffer.Errorf(op, coffer.Invalid, "no vault")
 	case !w.Purge && w.ID() == coffer.ObjectID{}:

@@ -31,14 +31,17 @@ type step struct {
 
 	// Of a document.
 	insert  bool       // it has no parents
-	base    coffer.Rev // its only parent; zero if there are none, or several
+	base    coffer.Rev // its only parent; zero if there are none, or several. Of other acts: what must be present, or zero
 	reindex bool
 	keeps   uint64
+	chunks  uint64 // of the set that is patched
+	patch   uint64 // the set that it is patched with; 0 if none is
 	size    int64
 	record  []byte
 	index   index
 
-	prior prior       // of what a document or an erasure replaces
+	prior prior // of what a document or an erasure replaces
+
 	chunk store.Chunk // of an attachment or a detachment
 }
 
@@ -53,11 +56,12 @@ const (
 	purge
 )
 
-// A prior is what the caller found before it queued: the index of the present revision, if there was one. Since rev is
-// a hash of the document, it stays right for as long as the present revision has that rev.
+// A prior is what the caller found before it queued: the index and the stream of the present revision, if there was one.
+// Since rev is a hash of the document, it stays right for as long as the present revision has that rev.
 type prior struct {
-	rev   coffer.Rev
-	index index
+	rev    coffer.Rev
+	index  index
+	stream *coffer.Stream
 }
 
 // Apply carries out writes; see [store.Store].
@@ -101,7 +105,7 @@ func (s *Store) Apply(ctx context.Context, writes ...store.Write) ([]store.Resul
 
 // prepare does all of a write that needs no order: naming, encoding, hashing, and reading what it replaces.
 func (s *Store) prepare(t *step, w *store.Write) (err error) {
-	t.vault, t.id, t.limit = w.Vault, w.ID(), w.Limit
+	t.vault, t.id, t.limit, t.base = w.Vault, w.ID(), w.Limit, w.Present
 	t.change = coffer.Change{ID: t.id, By: w.By, Time: store.Instant(w.Time)}
 	switch {
 	case w.Document != nil:
@@ -113,6 +117,9 @@ func (s *Store) prepare(t *step, w *store.Write) (err error) {
 		}
 		t.reindex = w.Reindex
 		t.keeps = store.Keeps(d)
+		if d.Stream != nil {
+			t.chunks, t.patch = d.Stream.Chunks, d.Stream.Patch
+		}
 		t.size = store.Size(d)
 		t.change.Kind, t.change.Sequence, t.change.Rev = coffer.Accepted, d.Sequence, d.Rev()
 		t.record = appendRevision(make([]byte, 0, int(t.size)+64+8*len(d.Tags)+32*len(d.Parents)), d, t.change.Rev)
@@ -143,8 +150,8 @@ func (t *step) cost() int { return len(t.record) + 64*(len(t.index)+len(t.prior.
 // prior reads what is present; there may be nothing.
 func (s *Store) prior(v coffer.VaultID, id coffer.ObjectID) (p prior, err error) {
 	err = s.read(appendObject(nil, v, docTable, id), func(b []byte) error {
-		rev, tags, err := decodeTags(b)
-		p = prior{rev, indexOf(tags)}
+		rev, tags, stream, err := decodePrior(b)
+		p = prior{rev, indexOf(tags), stream}
 		return err
 	})
 	if errors.Is(err, coffer.NotExist) {

@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"errors"
 
 	engine "github.com/cockroachdb/pebble/v2"
@@ -13,9 +14,10 @@ const applyOp = "pebble.Apply"
 
 // A verdict is what a step that keeps the rules does to its object.
 type verdict struct {
-	head     head        // afterwards
-	old      index       // before
-	released []chunkName // chunks to forget
+	head     head          // afterwards
+	old      index         // before
+	released []chunkName   // chunks to forget
+	moved    []store.Chunk // chunks to record: those of a patch, in their new places
 	result   store.Result
 }
 
@@ -130,7 +132,14 @@ func (s *Store) weighObject(u *store.Usage, t *step, v *verdict, holders map[uni
 		if err := s.claim(t, v.old, holders); err != nil {
 			return err
 		}
-		if err := s.release(u, t, &h, v, true); err != nil {
+		if t.patch != 0 && (t.insert || sequence != h.sequence) {
+			err = s.patch(u, t, &h, v)
+		} else if t.patch != 0 && !t.patches(t.prior.stream, t.patch) {
+			err = coffer.Errorf(applyOp, coffer.Conflict, "what keeps its sequence keeps its stream")
+		} else {
+			err = s.release(u, t, &h, v, true)
+		}
+		if err != nil {
 			return err
 		}
 		if !h.present {
@@ -142,6 +151,9 @@ func (s *Store) weighObject(u *store.Usage, t *step, v *verdict, holders map[uni
 	case erase:
 		if !h.present {
 			return coffer.Errorf(applyOp, coffer.NotExist, "nothing to erase")
+		}
+		if err := t.expect(&h); err != nil {
+			return err
 		}
 		if v.old, err = s.oldIndex(t, &h); err != nil {
 			return err
@@ -232,21 +244,106 @@ func (s *Store) release(u *store.Usage, t *step, h *head, v *verdict, keep bool)
 		return failure(applyOp, err)
 	}
 	defer it.Close()
-	for it.First(); it.Valid(); it.Next() {
+	for more := it.First(); more; {
 		c, err := decodeChunkAt(it.Key(), it.Value())
 		if err != nil {
 			return err
 		}
 		if keep && c.Ref.Sequence == t.keeps {
+			more = it.SeekGE(appendChunk(nil, t.vault, t.id, t.keeps+1, 0))
 			continue
 		}
-		v.released = append(v.released, chunkName{c.Ref.Sequence, c.Ref.Index})
+		v.drop(u, h, &c)
+		more = it.Next()
+	}
+	if err := it.Error(); err != nil {
+		return failure(applyOp, err)
+	}
+	return nil
+}
+
+// drop notes that a chunk is to be forgotten, and counts it off.
+func (v *verdict) drop(u *store.Usage, h *head, c *store.Chunk) {
+	v.released = append(v.released, chunkName{c.Ref.Sequence, c.Ref.Index})
+	v.result.Released = append(v.result.Released, c.Blob)
+	u.Bytes -= c.Ref.Size
+	h.chunks--
+}
+
+// patches reports whether s is the set that the step's document names, patched with the given one.
+func (t *step) patches(s *coffer.Stream, patch uint64) bool {
+	return s != nil && *s == coffer.Stream{Sequence: t.keeps, Chunks: t.chunks, Patch: patch}
+}
+
+// expect checks that the revision is present which the step names, if it names one.
+func (t *step) expect(h *head) error {
+	switch {
+	case t.base == coffer.Rev{} || h.present && h.rev == t.base:
+		return nil
+	case !h.present:
+		return coffer.Errorf(applyOp, coffer.NotExist, "no such object")
+	}
+	return coffer.Errorf(applyOp, coffer.Conflict, "the present revision is another")
+}
+
+// patch finds the chunks that take the places of others and those that the object does not keep, and counts them. It
+// looks at no others: the object has none but those of the two sets, since its present revision released the rest, so
+// the set is whole afterwards just when there are as many as it should have.
+func (s *Store) patch(u *store.Usage, t *step, h *head, v *verdict) error {
+	if p := t.prior.stream; t.insert || p == nil || p.Pending || p.Sequence != t.keeps || t.patch != h.sequence {
+		return coffer.Errorf(applyOp, coffer.Conflict, "the present revision has no such stream to patch")
+	}
+	key := func(set, index uint64) []byte { return appendChunk(nil, t.vault, t.id, set, index) }
+	it, err := s.db.NewIter(&engine.IterOptions{LowerBound: key(t.keeps, 0), UpperBound: key(t.patch+1, 0)})
+	if err != nil {
+		return failure(applyOp, err)
+	}
+	defer it.Close()
+	for more := it.SeekGE(key(t.patch, 0)); more; more = it.Next() {
+		c, err := decodeChunkAt(it.Key(), it.Value())
+		switch {
+		case err != nil:
+			return err
+		case c.Ref.Index >= t.chunks:
+			v.drop(u, h, &c)
+		default:
+			v.released = append(v.released, chunkName{c.Ref.Sequence, c.Ref.Index})
+			c.Ref.Sequence = t.keeps
+			v.moved = append(v.moved, c)
+		}
+	}
+	if err := it.Error(); err != nil { // the next seek forgets it
+		return failure(applyOp, err)
+	}
+	for i := range v.moved {
+		place := key(t.keeps, v.moved[i].Ref.Index)
+		if !it.SeekGE(place) { // not even the patch itself is found
+			return failure(applyOp, it.Error())
+		}
+		if !bytes.Equal(it.Key(), place) {
+			continue
+		}
+		c, err := decodeChunkAt(it.Key(), it.Value())
+		if err != nil {
+			return err
+		}
 		v.result.Released = append(v.result.Released, c.Blob)
 		u.Bytes -= c.Ref.Size
 		h.chunks--
 	}
+	end := key(t.keeps+1, 0)
+	for more := it.SeekGE(key(t.keeps, t.chunks)); more && bytes.Compare(it.Key(), end) < 0; more = it.Next() {
+		c, err := decodeChunkAt(it.Key(), it.Value())
+		if err != nil {
+			return err
+		}
+		v.drop(u, h, &c)
+	}
 	if err := it.Error(); err != nil {
 		return failure(applyOp, err)
+	}
+	if h.chunks != t.chunks {
+		return coffer.Errorf(applyOp, coffer.Conflict, "the patched set would not be whole")
 	}
 	return nil
 }
@@ -259,6 +356,9 @@ func (s *Store) weighChunk(u *store.Usage, t *step, h *head, v *verdict) error {
 		return coffer.Errorf(applyOp, coffer.NotExist, "nothing to attach to")
 	case t.act == attach && h.sequence != ref.Sequence:
 		return coffer.Errorf(applyOp, coffer.Conflict, "the document is not the one that the chunk is of")
+	}
+	if err := t.expect(h); err != nil {
+		return err
 	}
 	var old store.Chunk
 	err := s.read(appendChunk(nil, t.vault, t.id, ref.Sequence, ref.Index), func(b []byte) (err error) {
@@ -311,6 +411,10 @@ func (g *group) enact(t *step, v *verdict) {
 	})
 	for _, n := range v.released {
 		g.drop(appendChunk(g.key[:0], t.vault, t.id, n.set, n.index))
+	}
+	for i := range v.moved {
+		c := &v.moved[i]
+		g.set(appendChunk(g.key[:0], t.vault, t.id, c.Ref.Sequence, c.Ref.Index), encodeChunk(g.value[:0], c))
 	}
 	switch t.act {
 	case put:

@@ -17,7 +17,7 @@ const recordForm = 1
 //
 //	form, rev, sequence, number of parents, parents, number of tags,
 //	tags (unique 0 or 1, key, name, value),
-//	stream (0; or 1 closed, 2 pending, then sequence, chunks), body
+//	stream (0; or 1 closed, 2 pending, 3 patched, then sequence, chunks; and patch if patched), body
 func appendRevision(b []byte, d *coffer.Document, rev coffer.Rev) []byte {
 	b = append(b, recordForm)
 	b = append(b, rev[:]...)
@@ -36,6 +36,8 @@ func appendRevision(b []byte, d *coffer.Document, rev coffer.Rev) []byte {
 	}
 	if s := d.Stream; s == nil {
 		b = append(b, 0)
+	} else if s.Patch != 0 {
+		b = appendNumber(appendNumber(appendNumber(append(b, 3), s.Sequence), s.Chunks), s.Patch)
 	} else {
 		b = append(b, 1+flag(s.Pending))
 		b = appendNumber(b, s.Sequence)
@@ -57,19 +59,13 @@ func decodeRevision(b []byte, id coffer.ObjectID) (*coffer.Document, coffer.Rev,
 		}
 	}
 	d.Tags = r.tags()
-	switch s := r.byte(); s {
-	case 0:
-	case 1, 2:
-		d.Stream = &coffer.Stream{Pending: s == 2, Sequence: r.number(), Chunks: r.number()}
-	default:
-		r.bad = true
-	}
+	d.Stream = r.stream()
 	d.Body = append([]byte(nil), r.rest()...)
 	return d, rev, r.end()
 }
 
-// decodeTags reads only the name and the tags of a recorded document.
-func decodeTags(b []byte) (coffer.Rev, []coffer.Tag, error) {
+// decodePrior reads only the name, the tags and the stream of a recorded document.
+func decodePrior(b []byte) (coffer.Rev, []coffer.Tag, *coffer.Stream, error) {
 	r := reader{b: b}
 	r.form()
 	rev := coffer.Rev(r.hash())
@@ -78,8 +74,9 @@ func decodeTags(b []byte) (coffer.Rev, []coffer.Tag, error) {
 		r.hash()
 	}
 	tags := r.tags()
+	stream := r.stream()
 	r.rest()
-	return rev, tags, r.end()
+	return rev, tags, stream, r.end()
 }
 
 // A head is what is known of an object without its document: form, state (0 erased, 1 present), sequence, number of its
@@ -307,6 +304,22 @@ func (r *reader) tags() []coffer.Tag {
 		tags[i].Value = texts[s[2].from:s[2].to]
 	}
 	return tags
+}
+
+// stream reads a stream, nil if there is none.
+func (r *reader) stream() *coffer.Stream {
+	form := r.byte()
+	if form == 0 || form > 3 {
+		r.bad = r.bad || form > 3
+		return nil
+	}
+	s := &coffer.Stream{Pending: form == 2, Sequence: r.number(), Chunks: r.number()}
+	if form == 3 {
+		if s.Patch = r.number(); s.Patch == 0 {
+			r.bad = true
+		}
+	}
+	return s
 }
 
 // rest returns all that is left.

@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 	"time"
 
@@ -17,6 +18,8 @@ func FuzzRecords(f *testing.F) {
 		Tags:   []coffer.Tag{{Key: "k", Name: "n", Value: "v"}, {Key: "k", Name: "n", Unique: true}},
 		Stream: &coffer.Stream{Pending: true, Sequence: 299, Chunks: 7},
 	}
+	f.Add(appendRevision(nil, d, d.Rev()))
+	d.Stream = &coffer.Stream{Sequence: 2, Chunks: 7, Patch: 299}
 	f.Add(appendRevision(nil, d, d.Rev()))
 	d.Stream, d.Tags = nil, nil
 	f.Add(appendRevision(nil, d, d.Rev()))
@@ -39,9 +42,9 @@ func FuzzRecords(f *testing.F) {
 		}
 		d, rev, err := decodeRevision(b, id)
 		same("document", err, appendRevision(nil, d, rev))
-		if tagsRev, tags, tagsErr := decodeTags(b); err == nil {
-			if tagsErr != nil || tagsRev != rev || len(tags) != len(d.Tags) {
-				t.Errorf("the tags of %x are %v, %v", b, tags, tagsErr)
+		if priorRev, tags, stream, priorErr := decodePrior(b); err == nil {
+			if priorErr != nil || priorRev != rev || len(tags) != len(d.Tags) || !reflect.DeepEqual(stream, d.Stream) {
+				t.Errorf("what is read before the body of %x is %v, %v, %v", b, tags, stream, priorErr)
 			}
 		}
 		h, err := decodeHead(b)
@@ -59,15 +62,17 @@ func FuzzRecords(f *testing.F) {
 func TestCutRecords(t *testing.T) {
 	d := newDocument("", coffer.Tag{Key: "key", Name: "name", Value: "value", Unique: true})
 	d.Parents = []coffer.Rev{{1}}
-	d.Stream = &coffer.Stream{Sequence: 1, Chunks: 200}
-	whole := appendRevision(nil, d, d.Rev())
-	for n := range whole {
-		if _, _, err := decodeRevision(whole[:n], d.ID); err == nil {
-			t.Errorf("the first %d of %d bytes decode", n, len(whole))
+	for _, patch := range []uint64{0, 300} {
+		d.Stream = &coffer.Stream{Sequence: 1, Chunks: 200, Patch: patch}
+		whole := appendRevision(nil, d, d.Rev())
+		for n := range whole {
+			if _, _, err := decodeRevision(whole[:n], d.ID); err == nil {
+				t.Errorf("the first %d of %d bytes decode", n, len(whole))
+			}
 		}
-	}
-	if _, _, err := decodeRevision(whole, d.ID); err != nil {
-		t.Error(err)
+		if got, _, err := decodeRevision(whole, d.ID); err != nil || *got.Stream != *d.Stream {
+			t.Errorf("%+v, %v", got, err)
+		}
 	}
 }
 

@@ -64,11 +64,41 @@ func (m *model) release(id coffer.ObjectID, keep bool, set uint64) (blobs []stri
 	return blobs
 }
 
+// patch puts the chunks of one set in the places of those of another, and reports whether all are there then.
+func (m *model) patch(id coffer.ObjectID, s coffer.Stream) (blobs []string, whole bool) {
+	for p, c := range maps.Clone(m.chunks) {
+		if p.id == id && p.set == s.Patch && p.index < s.Chunks {
+			to := place{id, s.Sequence, p.index}
+			if old, ok := m.chunks[to]; ok {
+				blobs = append(blobs, old.Blob)
+			}
+			c.Ref.Sequence = s.Sequence
+			m.chunks[to] = c
+			delete(m.chunks, p)
+		}
+	}
+	for p, c := range m.chunks {
+		if p.id == id && p.index >= s.Chunks {
+			delete(m.chunks, p)
+			blobs = append(blobs, c.Blob)
+		}
+	}
+	for i := range s.Chunks {
+		if _, ok := m.chunks[place{id, s.Sequence, i}]; !ok {
+			return blobs, false
+		}
+	}
+	return blobs, true
+}
+
 // apply carries out one write, or says which kind of rule it breaks, in the order: what is present, unique tags, limits.
 func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 	before := m.usage()
 	id := w.ID()
 	present := m.documents[id]
+	if w.Present != (coffer.Rev{}) && present != nil && w.Present != present.Rev() {
+		return r, coffer.Conflict
+	}
 	c := coffer.Change{ID: id, By: w.By, Time: w.Time.UTC().Truncate(time.Millisecond)}
 	switch {
 	case w.Document != nil:
@@ -91,7 +121,23 @@ func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 		if d.Stream != nil && !d.Stream.Pending {
 			set = d.Stream.Sequence
 		}
-		r.Released = m.release(id, true, set)
+		switch patched := d.Stream != nil && d.Stream.Patch != 0; {
+		case !patched:
+		case present == nil || present.Stream == nil:
+			return r, coffer.Conflict
+		case d.Sequence == present.Sequence:
+			if *d.Stream != *present.Stream {
+				return r, coffer.Conflict
+			}
+		case present.Stream.Pending || present.Stream.Sequence != set || d.Stream.Patch != present.Sequence:
+			return r, coffer.Conflict
+		default:
+			var whole bool
+			if r.Released, whole = m.patch(id, *d.Stream); !whole {
+				return r, coffer.Conflict
+			}
+		}
+		r.Released = append(r.Released, m.release(id, true, set)...)
 		m.documents[id], m.taken[id] = d, true
 		c.Kind, c.Sequence, c.Rev = coffer.Accepted, d.Sequence, d.Rev()
 	case w.Erase != nil:
@@ -114,6 +160,9 @@ func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 		}
 		m.chunks[p] = *w.Attach
 	case w.Detach != nil:
+		if w.Present != (coffer.Rev{}) && present == nil {
+			return r, coffer.NotExist
+		}
 		p := place{id, w.Detach.Ref.Sequence, w.Detach.Ref.Index}
 		old, ok := m.chunks[p]
 		if !ok {
@@ -237,6 +286,18 @@ func (x *dice) write(m *model, vault coffer.VaultID, used map[coffer.ObjectID]bo
 				d.Stream.Sequence--
 			}
 		}
+		if present != nil && present.Stream != nil && !present.Stream.Pending && x.chance(70) {
+			s := *present.Stream
+			if d.Sequence == present.Sequence+1 || x.chance(10) {
+				s.Chunks, s.Patch = uint64(x.IntN(4)), 0
+				if present.Sequence > s.Sequence && x.chance(90) {
+					s.Patch = present.Sequence
+				}
+			}
+			if d.Stream = &s; d.Check() != nil {
+				d.Stream = nil
+			}
+		}
 		w.Document = d
 	case k < 70:
 		w.Erase = &id
@@ -245,6 +306,11 @@ func (x *dice) write(m *model, vault coffer.VaultID, used map[coffer.ObjectID]bo
 		w.Attach = &store.Chunk{ID: id, Ref: ref, Blob: fmt.Sprint("blob-", x.blobs)}
 	default:
 		w.Detach = &store.Chunk{ID: id, Ref: ref}
+	}
+	if w.Document == nil && present != nil && x.chance(20) {
+		if w.Present = present.Rev(); x.chance(20) {
+			w.Present = coffer.Rev{1}
+		}
 	}
 	if x.chance(10) {
 		u := m.usage()

@@ -35,6 +35,8 @@ func Run(t *testing.T, disk Disk) {
 		{"purge", purge},
 		{"chunks", chunks},
 		{"chunkSets", chunkSets},
+		{"patches", patches},
+		{"present", present},
 		{"limits", limits},
 		{"feed", feed},
 		{"queries", queries},
@@ -48,6 +50,7 @@ func Run(t *testing.T, disk Disk) {
 		{"raceForTag", raceForTag},
 		{"raceInFeed", raceInFeed},
 		{"raceWithReaders", raceWithReaders},
+		{"raceForPatch", raceForPatch},
 		{"random", random},
 	} {
 		t.Run(part.name, func(t *testing.T) {
