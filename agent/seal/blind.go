@@ -2,6 +2,7 @@ package seal
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -23,7 +24,9 @@ import (
 // name. Where there is an array at its end or on its way, each element counts.
 type Index struct {
 	Attributes []string
-	Unique     bool // at most one document of the vault may have these values, in all the attributes
+	Unique     bool  // at most one document of the vault may have these values, in all the attributes
+	Match      Match // what it finds besides equal values
+	Depth      int   // of Prefixes and Integers: how many characters or bits; 0 is DefaultPrefix and MaxBits
 }
 
 // Bounds on indexes.
@@ -47,6 +50,7 @@ type Blinder struct {
 
 	ring    coffer.Keyring
 	indexes []index
+	reaches []reach // those that find more than equal values
 
 	mu    sync.Mutex
 	names map[hash]string // blinded names, of which there are as many as indexes and prefixes
@@ -75,6 +79,12 @@ func NewBlinder(ring coffer.Keyring, indexes ...Index) (*Blinder, error) {
 		if len(x.Attributes) == 0 || len(x.Attributes) > MaxAttributes {
 			return nil, coffer.Errorf(op, coffer.Invalid, "no attributes, or too many")
 		}
+		if x.Match != Equal {
+			if err := b.addReach(x); err != nil {
+				return nil, coffer.E(op, coffer.Invalid, err)
+			}
+			continue
+		}
 		i := index{paths: slices.Clone(x.Attributes), unique: x.Unique}
 		if slices.ContainsFunc(b.indexes, func(o index) bool { return slices.Equal(o.paths, i.paths) }) {
 			return nil, coffer.Errorf(op, coffer.Invalid, "named twice")
@@ -97,6 +107,23 @@ func NewBlinder(ring coffer.Keyring, indexes ...Index) (*Blinder, error) {
 		b.indexes = append(b.indexes, i)
 	}
 	return b, nil
+}
+
+// addReach makes an index ready that finds more than equal values.
+func (b *Blinder) addReach(x Index) error {
+	keys, err := splitPath(x.Attributes[0])
+	if err != nil {
+		return err
+	}
+	r, err := newReach(x, keys)
+	if err != nil {
+		return err
+	}
+	if _, taken := b.reachOf(r.path, !r.ordered()); taken {
+		return errors.New("named twice")
+	}
+	b.reaches = append(b.reaches, r)
+	return nil
 }
 
 func (i *index) simple() bool { return len(i.paths) == 1 }
@@ -170,6 +197,15 @@ func (b *Blinder) Entry(ctx context.Context, p Plain, sequence uint64) (edv.Entr
 	attributes, _, err := b.blind(ctx, values)
 	if err != nil {
 		return edv.Entry{}, err
+	}
+	if len(b.reaches) > 0 {
+		document, err := exact(p)
+		if err != nil {
+			return edv.Entry{}, err
+		}
+		if attributes, err = b.appendTokens(ctx, attributes, document); err != nil {
+			return edv.Entry{}, err
+		}
 	}
 	own := b.ring.Key(coffer.HMACKey)
 	return edv.Entry{HMAC: coffer.KeyRef{ID: own.ID, Type: own.Type}, Sequence: sequence, Attributes: attributes}, nil
@@ -344,41 +380,90 @@ func (b *Blinder) blindName(ctx context.Context, name hash) (string, error) {
 	return text, nil
 }
 
+// dummyName returns one of the few names that dummies have, at random.
+func (b *Blinder) dummyName(ctx context.Context) (string, error) {
+	var one [1]byte
+	rand.Read(one[:])
+	return b.blindName(ctx, sha256.Sum256([]byte{'d', 'u', 'm', 'm', 'y', ' ', one[0] % dummyNames}))
+}
+
 func (b *Blinder) mac(ctx context.Context, message []byte) (string, error) {
 	m, err := b.ring.MAC(ctx, message)
 	return base64.RawURLEncoding.EncodeToString(m), err
 }
 
 // Equals returns the query for documents that match any of the filters. A filter maps attributes, written as in their
-// index, to values and matches a document that has all of them; an array in a filter is one value. An empty filter, and
-// one whose attributes are all passed over, matches nothing. Invalid without filters, for what [coffer.Query.Check]
-// refuses, for values that have no JSON form and, if the Blinder is Strict, for attributes in no index; otherwise the
-// keyring's own error.
+// index, to values and matches a document that has all of them; an array in a filter is one value, a [Prefix] or a
+// [Range] many. An empty filter, and one whose attributes are all passed over, matches nothing. Invalid without filters,
+// for what [coffer.Query.Check] refuses, for values that have no JSON form, for a Prefix or a Range that no index finds
+// and, if the Blinder is Strict, for attributes in no index. Exhausted when Ranges need more than [coffer.MaxFilters]
+// filters: one needs at most two for each bit of its values, two in one filter the product of what each needs. Otherwise
+// the keyring's own error.
 func (b *Blinder) Equals(ctx context.Context, filters ...map[string]any) (coffer.Query, error) {
 	if len(filters) == 0 || len(filters) > coffer.MaxFilters {
 		return coffer.Query{}, coffer.Errorf("query", coffer.Invalid, "no filters, or too many")
 	}
 	q := coffer.Query{Index: b.ring.Key(coffer.HMACKey).ID}
 	for _, f := range filters {
-		values := make(map[string][]hash, len(f))
-		for path, v := range f {
-			hashes, err := b.hashValues([]any{v})
-			if err != nil {
-				return coffer.Query{}, err
-			}
-			values[path] = hashes
-		}
-		attributes, err := b.blindQuery(ctx, values)
+		alternatives, err := b.alternatives(ctx, f)
 		if err != nil {
 			return coffer.Query{}, err
 		}
-		blinded := make(map[string]string, len(attributes))
-		for _, a := range attributes {
-			blinded[a.Name] = a.Value
+		blinded := map[string]string{}
+		if len(f) > len(alternatives) {
+			if blinded, err = b.equal(ctx, f); err != nil {
+				return coffer.Query{}, err
+			}
 		}
-		q.Equals = append(q.Equals, blinded)
+		expanded := []map[string]string{blinded}
+		for _, attributes := range alternatives {
+			var next []map[string]string
+			for _, one := range expanded {
+				for _, a := range attributes {
+					if len(q.Equals)+len(next) == coffer.MaxFilters {
+						return coffer.Query{}, coffer.Errorf("query", coffer.Exhausted, "too many filters")
+					}
+					both := maps.Clone(one)
+					both[a.Name] = a.Value
+					next = append(next, both)
+				}
+			}
+			expanded = next
+		}
+		if len(expanded) == 0 { // a range without values; without any filter a query would find everything
+			expanded = []map[string]string{{}}
+		}
+		q.Equals = append(q.Equals, expanded...)
+	}
+	if len(q.Equals) > coffer.MaxFilters {
+		return coffer.Query{}, coffer.Errorf("query", coffer.Exhausted, "too many filters")
 	}
 	return q, q.Check()
+}
+
+// equal returns what a document must have for the values in a filter that are neither a Prefix nor a Range.
+func (b *Blinder) equal(ctx context.Context, filter map[string]any) (map[string]string, error) {
+	values := make(map[string][]hash, len(filter))
+	for path, v := range filter {
+		switch v.(type) {
+		case Prefix, Range:
+			continue
+		}
+		hashes, err := b.hashValues([]any{v})
+		if err != nil {
+			return nil, err
+		}
+		values[path] = hashes
+	}
+	attributes, err := b.blindQuery(ctx, values)
+	if err != nil {
+		return nil, err
+	}
+	blinded := make(map[string]string, len(attributes))
+	for _, a := range attributes {
+		blinded[a.Name] = a.Value
+	}
+	return blinded, nil
 }
 
 // Has returns the query for documents that have all of these attributes, written as in their index. Invalid when none
@@ -388,6 +473,18 @@ func (b *Blinder) Has(ctx context.Context, paths ...string) (coffer.Query, error
 	values := make(map[string][]hash, len(paths))
 	for _, path := range paths {
 		values[path] = []hash{{}} // any one value will do: only names are asked for
+		for _, r := range b.reaches {
+			if r.path != path || slices.ContainsFunc(b.indexes, func(i index) bool { return slices.Contains(i.paths, path) }) {
+				continue
+			}
+			name, err := b.blindName(ctx, r.name)
+			if err != nil {
+				return coffer.Query{}, err
+			}
+			q.Has = append(q.Has, name)
+			delete(values, path)
+			break
+		}
 	}
 	attributes, err := b.blindQuery(ctx, values)
 	if err != nil {

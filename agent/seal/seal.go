@@ -2,13 +2,15 @@
 // [Open], streams of bytes in chunks with [ChunkSealer] and [ChunkOpener] (or, one chunk after the other, [Writer] and
 // [Reader]), and what may be searched for with a [Blinder].
 //
-// The envelopes are those of encrypted data vaults, and published clients of such vaults read and write them: a JWE
-// with named recipients whose plaintext is {"content", "meta", "stream"}. What this package writes differs in one way:
-// it is bound to its place. A provider that passes off one document, chunk or revision as another, reorders chunks or
-// cuts a stream short is found out ([coffer.Corrupt]). What foreign clients wrote opens all the same, and is reported
-// as not bound.
+// A native object is sealed with [SealObject] under its [ObjectKey] and opened with [OpenObject]. Its envelope names
+// nobody, its length is padded, and its author signed what is in it ([Opened.CheckAuthor]). Keys reach a reader with
+// [Deliver]. doc/sealing.md gives the formats and what a provider can still learn.
 //
-// What the seal does not prove is who wrote: whoever knows a reader's public key can seal something new for it.
+// [Seal] and [Open] are for the envelopes of other clients of encrypted data vaults: a JWE with named recipients whose
+// plaintext is {"content", "meta", "stream"}. What this package writes differs in one way: it is bound to its place. A
+// provider that passes off one document, chunk or revision as another, reorders chunks or cuts a stream short is found
+// out ([coffer.Corrupt]). What foreign clients wrote opens all the same, and is reported as not bound. What such a seal
+// does not prove is who wrote: whoever knows a reader's public key can seal something new for it.
 //
 // Private keys stay in the [coffer.Keyring]; content keys never leave this package but sealed.
 package seal
@@ -19,6 +21,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -55,21 +58,29 @@ type Options struct {
 // MaxBody is the most bytes of an envelope that [Open] looks at.
 const MaxBody = 32 << 20
 
-// binding is the member "coffer" of what is sealed: where the envelope belongs. It stands beside "content" and "meta",
-// not in them, for clients that do not know it drop it when they write a document anew; in "meta" they would carry it
-// over, and it would then name a place where their envelope does not stand.
+// binding is the member "coffer" of what is sealed: where the envelope belongs and, of a native object, who wrote it. It
+// stands beside "content" and "meta", not in them, for clients that do not know it drop it when they write a document
+// anew; in "meta" they would carry it over, and it would then name a place where their envelope does not stand.
 type binding struct {
 	ID       coffer.ObjectID `json:"id"`
 	Sequence uint64          `json:"sequence"`
 	Parents  []string        `json:"parents,omitempty"`
+	authorship
 }
 
-// sealed is the plaintext of an envelope.
-type sealed struct {
-	Content jsontext.Value `json:"content,omitzero"`
-	Meta    jsontext.Value `json:"meta,omitzero"`
-	Stream  jsontext.Value `json:"stream,omitzero"`
-	Coffer  jsontext.Value `json:"coffer,omitzero"`
+// newBinding returns the binding to a place.
+func newBinding(id coffer.ObjectID, sequence uint64, parents []coffer.Rev) binding {
+	b := binding{ID: id, Sequence: sequence}
+	for _, r := range parents {
+		b.Parents = append(b.Parents, r.String())
+	}
+	return b
+}
+
+// members are what is sealed besides the binding, each as it stands in the plaintext.
+type members struct {
+	content, meta jsontext.Value
+	stream        jsontext.Value // nil when there is none
 }
 
 // Seal returns a document ready to be put into a vault: its Body is the encrypted document as it travels, and Tags and
@@ -81,59 +92,74 @@ type sealed struct {
 // its key is sealed in the document. Only foreign clients need to be recipients of each chunk.
 func Seal(ctx context.Context, ring coffer.Keyring, p Plain, o Options) (*coffer.Document, error) {
 	const op = "seal"
-	if p.Stream != nil {
-		if err := p.Stream.check(o.Sequence); err != nil {
-			return nil, coffer.E(op, coffer.Invalid, err)
-		}
-	}
-	entries, err := o.entries(ctx, p)
+	entries, err := nextEntries(ctx, p, o.Sequence, o.Blind, o.Keep)
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := encodePlain(p, o)
+	m, err := p.members(o.Sequence)
 	if err != nil {
 		return nil, coffer.E(op, coffer.Invalid, err)
 	}
+	plaintext, err := m.encode(newBinding(o.ID, o.Sequence, o.Parents))
+	if err != nil {
+		return nil, coffer.E(op, coffer.Invalid, err)
+	}
+	plaintext = append(plaintext, '}')
 	if o.Enc == "" {
 		o.Enc = string(jose.XC20P)
-	}
-	key, err := jose.NewContentKey(jose.Encryption(o.Enc))
-	if err != nil {
-		return nil, coffer.E(op, coffer.Invalid, err)
-	}
-	protected, err := key.Protected()
-	if err != nil {
-		return nil, coffer.E(op, coffer.Invalid, err)
 	}
 	if len(o.Recipients) == 0 {
 		o.Recipients = []coffer.PublicKey{ring.Key(coffer.AgreementKey)}
 	}
-	recipients, err := wrap(key, o.Recipients)
+	d := &coffer.Document{ID: o.ID, Sequence: o.Sequence, Parents: o.Parents}
+	err = envelop(d, p.Stream, entries, o.Enc, plaintext, func(key *jose.ContentKey) (jsontext.Value, error) {
+		return wrap(key, o.Recipients)
+	})
 	if err != nil {
-		return nil, coffer.E(op, coffer.Invalid, err)
-	}
-	w := edv.Document{
-		ID: o.ID, Sequence: o.Sequence, Indexed: entries,
-		JWE: key.Encrypt(protected, recipients, plaintext),
-	}
-	d := &coffer.Document{ID: o.ID, Sequence: o.Sequence, Parents: o.Parents, Tags: edv.Tags(entries)}
-	if p.Stream != nil {
-		w.Stream, d.Stream = p.Stream.outside()
-	}
-	if d.Body, err = jose.Encode(w); err != nil {
-		return nil, coffer.Errorf(op, coffer.Invalid, "an index entry is not UTF-8")
-	}
-	if err := d.Check(); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-// entries returns the index entries of the new revision.
-func (o *Options) entries(ctx context.Context, p Plain) ([]edv.Entry, error) {
-	entries := slices.Clone(o.Keep)
-	if o.Blind != nil {
-		own, err := o.Blind.Entry(ctx, p, o.Sequence)
+// envelop encrypts the plaintext for the recipients that wrap returns, and completes the document.
+func envelop(d *coffer.Document, s *Stream, entries []edv.Entry, enc string, plaintext []byte,
+	wrap func(*jose.ContentKey) (jsontext.Value, error)) error {
+	const op = "seal"
+	if err := jose.Valid(plaintext); err != nil { // nothing is sealed that cannot be opened
+		return coffer.E(op, coffer.Invalid, err)
+	}
+	key, err := jose.NewContentKey(jose.Encryption(enc))
+	if err != nil {
+		return coffer.E(op, coffer.Invalid, err)
+	}
+	protected, err := key.Protected()
+	if err != nil {
+		return coffer.E(op, coffer.Invalid, err)
+	}
+	recipients, err := wrap(key)
+	if err != nil {
+		return coffer.E(op, coffer.Invalid, err)
+	}
+	w := edv.Document{
+		ID: d.ID, Sequence: d.Sequence, Indexed: entries,
+		JWE: key.Encrypt(protected, recipients, plaintext),
+	}
+	d.Tags = edv.Tags(entries)
+	if s != nil {
+		w.Stream, d.Stream = s.outside()
+	}
+	if d.Body, err = jose.Encode(w); err != nil {
+		return coffer.Errorf(op, coffer.Invalid, "an index entry is not UTF-8")
+	}
+	return d.Check()
+}
+
+// nextEntries returns the index entries of a new revision: those that are kept, and in its place the one that blind
+// makes.
+func nextEntries(ctx context.Context, p Plain, sequence uint64, blind *Blinder, keep []edv.Entry) ([]edv.Entry, error) {
+	entries := slices.Clone(keep)
+	if blind != nil {
+		own, err := blind.Entry(ctx, p, sequence)
 		if err != nil {
 			return nil, err
 		}
@@ -152,32 +178,48 @@ func (o *Options) entries(ctx context.Context, p Plain) ([]edv.Entry, error) {
 	return entries, nil
 }
 
-func encodePlain(p Plain, o Options) ([]byte, error) {
-	b := binding{ID: o.ID, Sequence: o.Sequence}
-	for _, r := range o.Parents {
-		b.Parents = append(b.Parents, r.String())
+// members returns the members of the plaintext, for a document with this sequence.
+func (p Plain) members(sequence uint64) (m members, err error) {
+	if m.content, err = compact(p.Content); err != nil {
+		return m, err
 	}
-	var s sealed
-	var err error
-	if s.Content, err = object(p.Content); err != nil {
-		return nil, err
-	}
-	if s.Meta, err = object(p.Meta); err != nil {
-		return nil, err
+	if m.meta, err = compact(p.Meta); err != nil {
+		return m, err
 	}
 	if p.Stream != nil {
-		if s.Stream, err = p.Stream.inside(); err != nil {
-			return nil, err
+		if err := p.Stream.check(sequence); err != nil {
+			return m, err
 		}
+		m.stream, err = p.Stream.inside()
 	}
-	if s.Coffer, err = jose.Encode(b); err != nil {
+	return m, err
+}
+
+// encode returns the plaintext, but for its closing brace.
+func (m *members) encode(b binding) ([]byte, error) {
+	bound, err := jose.Encode(b)
+	if err != nil {
+		return nil, errors.New("not UTF-8")
+	}
+	out := make([]byte, 0, len(m.content)+len(m.meta)+len(m.stream)+len(bound)+64)
+	out = append(append(out, `{"content":`...), m.content...)
+	out = append(append(out, `,"meta":`...), m.meta...)
+	if m.stream != nil {
+		out = append(append(out, `,"stream":`...), m.stream...)
+	}
+	return append(append(out, `,"coffer":`...), bound...), nil
+}
+
+// compact returns the JSON object without white space, or an empty one for none.
+func compact(b json.RawMessage) (jsontext.Value, error) {
+	v, err := object(b)
+	if err != nil {
 		return nil, err
 	}
-	plaintext, err := jose.Encode(s)
-	if err != nil {
+	if v, err = jsontext.AppendFormat(make(jsontext.Value, 0, len(v)), v, jsontext.PreserveRawStrings(true)); err != nil {
 		return nil, errors.New("content or meta is not strict JSON")
 	}
-	return plaintext, jose.Valid(plaintext) // nothing is sealed that is nested too deep to be opened
+	return v, nil
 }
 
 // object returns b, or an empty object for none.
@@ -201,71 +243,108 @@ type Opened struct {
 	// client wrote it, and the provider may have taken it from elsewhere.
 	Bound   bool
 	Parents []coffer.Rev // what the writer replaced, as sealed; nil when not bound
-	KeyIDs  []string     // ids of the recipients' keys; the provider may have changed the list
-	Entries []edv.Entry  // all index entries, to be kept by the next revision; not authenticated
+	KeyIDs  []string     // ids of the recipients' keys, [ObjectKeyID] left out; the provider may have changed the list
+	Entries []edv.Entry  // all index entries, to be kept by the next revision; authenticated in native objects only
+
+	// Of native objects only. Nobody has checked it before [Opened.CheckAuthor] did.
+	Author    string    // DID of who sealed the revision
+	AuthorKey string    // id of the key that signed
+	Time      time.Time // when it was sealed, as the author says
+	Origin    *Origin   // who wrote the content; nil when that is the author
+
+	statement, signature []byte
 }
 
-// Open reads a document that [Seal] or a foreign client made.
+// Open reads a document that [Seal] or a foreign client made, and a native object that names the keyring's key.
 //
 // Corrupt when the document is not what its writer made or does not stand where its writer put it; that it was not
 // encrypted for this keyring's present key looks the same unless no recipient is named like it, which is Denied.
 // Exhausted beyond [MaxBody]. Otherwise the keyring's own error.
 func Open(ctx context.Context, ring coffer.Keyring, d *coffer.Document) (*Opened, error) {
-	const op = "open"
-	if len(d.Body) > MaxBody {
-		return nil, coffer.Errorf(op, coffer.Exhausted, "document is too large")
-	}
-	var w edv.Document
-	if err := jose.Decode(d.Body, &w); err != nil {
-		return nil, coffer.E(op, coffer.Corrupt, err)
-	}
-	if w.ID != d.ID || w.Sequence != d.Sequence {
-		return nil, coffer.Errorf(op, coffer.Corrupt, "envelope is another document's")
-	}
-	j, err := jose.Parse(w.JWE)
+	o, j, err := parse(d)
 	if err != nil {
-		return nil, coffer.E(op, coffer.Corrupt, err)
-	}
-	ids, err := j.KeyIDs()
-	if err != nil {
-		return nil, coffer.E(op, coffer.Corrupt, err)
+		return nil, err
 	}
 	key, err := unwrap(ctx, ring, j)
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := j.Decrypt(nil, key)
-	if err != nil {
-		return nil, coffer.E(op, coffer.Corrupt, err)
-	}
-	o := &Opened{ID: d.ID, Sequence: d.Sequence, KeyIDs: ids, Entries: w.Indexed}
-	if err := o.decodePlain(plaintext, d); err != nil {
-		return nil, coffer.E(op, coffer.Corrupt, err)
+	_, native := objectRecipient(j)
+	if err := o.decrypt(j, key, d, native); err != nil {
+		return nil, err
 	}
 	return o, nil
 }
 
-// decodePlain reads what was sealed, and checks that it was sealed for d.
-func (o *Opened) decodePlain(plaintext []byte, d *coffer.Document) error {
-	var s sealed
+// parse reads what stands outside of the seal. Its errors are those of [Open].
+func parse(d *coffer.Document) (*Opened, *jose.JWE, error) {
+	const op = "open"
+	if len(d.Body) > MaxBody {
+		return nil, nil, coffer.Errorf(op, coffer.Exhausted, "document is too large")
+	}
+	var w edv.Document
+	if err := jose.Decode(d.Body, &w); err != nil {
+		return nil, nil, coffer.E(op, coffer.Corrupt, err)
+	}
+	if w.ID != d.ID || w.Sequence != d.Sequence {
+		return nil, nil, coffer.Errorf(op, coffer.Corrupt, "envelope is another document's")
+	}
+	j, err := jose.Parse(w.JWE)
+	if err != nil {
+		return nil, nil, coffer.E(op, coffer.Corrupt, err)
+	}
+	ids, err := j.KeyIDs()
+	if err != nil {
+		return nil, nil, coffer.E(op, coffer.Corrupt, err)
+	}
+	ids = slices.DeleteFunc(ids, func(id string) bool { return id == ObjectKeyID })
+	return &Opened{ID: d.ID, Sequence: d.Sequence, KeyIDs: ids, Entries: w.Indexed}, j, nil
+}
+
+// decrypt reads what is sealed.
+func (o *Opened) decrypt(j *jose.JWE, key *jose.ContentKey, d *coffer.Document, native bool) error {
+	const op = "open"
+	plaintext, err := j.Decrypt(nil, key)
+	if err != nil {
+		return coffer.E(op, coffer.Corrupt, err)
+	}
+	if err := o.decodePlain(plaintext, d, native); err != nil {
+		return coffer.E(op, coffer.Corrupt, err)
+	}
+	return nil
+}
+
+// decodePlain reads what was sealed, and checks that it was sealed for d. What has an author must be a whole native
+// object, and what is native must have one.
+func (o *Opened) decodePlain(plaintext []byte, d *coffer.Document, native bool) error {
+	var s struct {
+		Content jsontext.Value `json:"content"`
+		Meta    jsontext.Value `json:"meta"`
+		Stream  jsontext.Value `json:"stream"`
+		Coffer  jsontext.Value `json:"coffer"`
+		Pad     jsontext.Value `json:"pad"`
+	}
 	if err := decodeObject(plaintext, &s); err != nil {
 		return err
 	}
-	content, err := object(json.RawMessage(s.Content))
-	if err != nil {
+	m := members{stream: s.Stream}
+	var err error
+	if m.content, err = object(json.RawMessage(s.Content)); err != nil {
 		return err
 	}
-	meta, err := object(json.RawMessage(s.Meta))
-	if err != nil {
+	if m.meta, err = object(json.RawMessage(s.Meta)); err != nil {
 		return err
 	}
-	o.Content, o.Meta = json.RawMessage(content), json.RawMessage(meta)
+	o.Content, o.Meta = json.RawMessage(m.content), json.RawMessage(m.meta)
 	if s.Stream != nil {
 		if o.Stream, err = decodeStream(s.Stream, d.Sequence); err != nil {
 			return err
 		}
 	}
 	if s.Coffer == nil {
+		if native {
+			return errNotNative
+		}
 		return nil
 	}
 	var b binding
@@ -279,16 +358,22 @@ func (o *Opened) decodePlain(plaintext []byte, d *coffer.Document) error {
 		}
 		o.Parents = append(o.Parents, r)
 	}
+	native = native || b.authorship != (authorship{})
 	switch {
 	case b.ID != d.ID || b.Sequence != d.Sequence:
 		return errors.New("sealed for another place")
-	case len(d.Parents) > 0 && len(o.Parents) > 0 && !sameRevs(d.Parents, o.Parents):
+	case len(d.Parents) > 0 && (native || len(o.Parents) > 0) && !sameRevs(d.Parents, o.Parents):
 		return errors.New("sealed to replace another revision")
 	case !sameStream(o.Stream, d.Stream):
 		return errors.New("document names another stream than was sealed")
+	case native && !isPad(s.Pad):
+		return errNotNative
 	}
 	o.Bound = true
-	return nil
+	if !native {
+		return nil
+	}
+	return o.decodeAuthorship(b, m, d)
 }
 
 // decodeObject is [jose.DecodeOpen] for an object: null would leave v as it was.
@@ -299,12 +384,10 @@ func decodeObject(b []byte, v any) error {
 	return jose.DecodeOpen(b, v)
 }
 
-func sameRevs(a, b []coffer.Rev) bool {
-	compare := func(x, y coffer.Rev) int { return slices.Compare(x[:], y[:]) }
-	a, b = slices.Clone(a), slices.Clone(b)
-	slices.SortFunc(a, compare)
-	slices.SortFunc(b, compare)
-	return slices.Equal(a, b)
+func sameRevs(a, b []coffer.Rev) bool { return slices.Equal(sortedRevs(a), sortedRevs(b)) }
+
+func sortedRevs(revs []coffer.Rev) []coffer.Rev {
+	return slices.SortedFunc(slices.Values(revs), func(x, y coffer.Rev) int { return slices.Compare(x[:], y[:]) })
 }
 
 func sameStream(s *Stream, outside *coffer.Stream) bool {

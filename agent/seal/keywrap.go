@@ -1,0 +1,100 @@
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/cofferhq/coffer/internal/jose"
+)
+
+// ObjectKeyID is the key id of the one recipient that every native object has: whoever holds its [ObjectKey]. It is the
+// same in all of them, so it says nothing.
+const ObjectKeyID = "urn:coffer:object"
+
+// The constant recipient, around the wrapped content key (RFC 7518, section 4.4). doc/sealing.md fixes the bytes.
+const (
+	objectAlg       = "A256KW"
+	recipientBefore = `{"header":{"kid":"` + ObjectKeyID + `","alg":"` + objectAlg + `"},"encrypted_key":"`
+	recipientAfter  = `"}`
+	wrapLabel       = "coffer wrap 1"
+)
+
+// wrapped is a content key of 32 bytes, wrapped.
+type wrapped [jose.KeySize + 8]byte
+
+// wrapIV is the initial value of RFC 3394, section 2.2.3.1: finding it again is the integrity check.
+const wrapIV = 0xa6a6a6a6a6a6a6a6
+
+// recipient returns the constant recipient for a content key.
+func (k ObjectKey) recipient(content []byte) jsontext.Value {
+	w := k.wrap([jose.KeySize]byte(content))
+	b := append(make([]byte, 0, 160), recipientBefore...)
+	return append(base64.RawURLEncoding.AppendEncode(b, w[:]), recipientAfter...)
+}
+
+// wrap wraps a content key (RFC 3394, section 2.2.1).
+func (k ObjectKey) wrap(content [jose.KeySize]byte) (out wrapped) {
+	kek := derive(k[:], wrapLabel)
+	block, err := aes.NewCipher(kek[:])
+	if err != nil {
+		panic("seal: AES refuses a key of 32 bytes")
+	}
+	copy(out[8:], content[:])
+	var b [aes.BlockSize]byte
+	binary.BigEndian.PutUint64(b[:], wrapIV)
+	for t := range uint64(6 * jose.KeySize / 8) {
+		r := out[8*(1+t%(jose.KeySize/8)):][:8]
+		copy(b[8:], r)
+		block.Encrypt(b[:], b[:])
+		copy(r, b[8:])
+		binary.BigEndian.PutUint64(b[:], binary.BigEndian.Uint64(b[:])^(t+1))
+	}
+	copy(out[:8], b[:8])
+	return out
+}
+
+// unwrap undoes wrap (RFC 3394, section 2.2.2). It reports false when this key did not wrap it.
+func (k ObjectKey) unwrap(in wrapped) (content [jose.KeySize]byte, ok bool) {
+	kek := derive(k[:], wrapLabel)
+	block, err := aes.NewCipher(kek[:])
+	if err != nil {
+		panic("seal: AES refuses a key of 32 bytes")
+	}
+	copy(content[:], in[8:])
+	var b [aes.BlockSize]byte
+	copy(b[:8], in[:])
+	for t := uint64(6 * jose.KeySize / 8); t > 0; t-- {
+		r := content[8*((t-1)%(jose.KeySize/8)):][:8]
+		binary.BigEndian.PutUint64(b[:], binary.BigEndian.Uint64(b[:])^t)
+		copy(b[8:], r)
+		block.Decrypt(b[:], b[:])
+		copy(r, b[8:])
+	}
+	var iv [8]byte
+	binary.BigEndian.PutUint64(iv[:], wrapIV)
+	return content, subtle.ConstantTimeCompare(b[:8], iv[:]) == 1
+}
+
+// objectRecipient returns the wrapped content key of the constant recipient, and false for a JWE without one.
+func objectRecipient(j *jose.JWE) (string, bool) {
+	var list []struct {
+		Header struct {
+			KeyID string `json:"kid"`
+			Alg   string `json:"alg"`
+		} `json:"header"`
+		EncryptedKey string `json:"encrypted_key"`
+	}
+	if jose.DecodeOpen(j.Recipients, &list) != nil {
+		return "", false
+	}
+	for _, r := range list {
+		if r.Header.KeyID == ObjectKeyID && r.Header.Alg == objectAlg {
+			return r.EncryptedKey, true
+		}
+	}
+	return "", false
+}
