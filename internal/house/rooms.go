@@ -80,7 +80,7 @@ var Rooms = []Room{
 	{
 		Path:    "agent",
 		Rooms:   []string{".", "grant", "merge", "ledger", "ident", "replica", "keyring", "api/...", "internal/jose"},
-		Modules: []string{"github.com/go-json-experiment/json"},
+		Modules: []string{"github.com/go-json-experiment/json", "github.com/oasisprotocol/curve25519-voi"},
 		Never:   []string{"node", "store"},
 		NoStd:   join(disk, dial),
 	},
