@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/cofferhq/coffer"
 )
 
@@ -16,25 +19,34 @@ import (
 // already, Invalid if the Protection is, Denied or Unavailable if the disk or the keychain refuses.
 func Save(path string, r *Ring, p Protection) error { return save(path, r, p, false) }
 
-// Replace is Save, but takes the place of a file that may be there: at every moment the old one or the new one is.
+// Replace is Save, but takes the place of a file that may be there: at every moment the old one or the new one is. It is
+// a Conflict if that file is of a newer version than the Ring needs, which may hold keys that the Ring has not.
 func Replace(path string, r *Ring, p Protection) error { return save(path, r, p, true) }
 
 func save(path string, r *Ring, p Protection, replace bool) error {
 	if _, err := os.Lstat(path); err == nil && !replace {
 		return errExists // before a keychain entry or a key file is made in vain
 	}
-	old, _ := readFile("save keyring", path, false) // whatever it is, it is to be replaced
-	secrets, err := r.marshal()
+	secrets, version, err := r.marshal()
 	if err != nil {
 		return err
 	}
 	defer clear(secrets)
+	// Whatever is there is to be replaced, but for one thing.
+	b, _ := readFile("save keyring", path, false)
+	old, err := parse(b)
+	if errors.Is(err, coffer.Invalid) || err == nil && old.version > version {
+		return coffer.Errorf("save keyring", coffer.Conflict, "the file there is of a newer version: load it first")
+	}
 	key, h, err := p.newKey(rand.Reader)
 	if err != nil {
 		return err
 	}
 	defer clear(key)
-	b, err := seal(secrets, key, h, rand.Reader)
+	b, err = seal(secrets, version, key, h, rand.Reader)
+	if err == nil && len(b) > maxFile {
+		err = coffer.Errorf("save keyring", coffer.Exhausted, "too many keys for one file")
+	}
 	if err == nil {
 		err = writeFile(path, b, replace)
 	}
@@ -42,8 +54,8 @@ func save(path string, r *Ring, p Protection, replace bool) error {
 		forget(h.Entry)
 		return err
 	}
-	if f, err := parse(old); err == nil {
-		forget(f.Entry)
+	if old != nil {
+		forget(old.Entry)
 	}
 	return nil
 }
@@ -53,7 +65,9 @@ func (p Protection) newKey(random io.Reader) ([]byte, header, error) {
 	h := header{Protection: p.kind}
 	switch p.kind {
 	case byPassphrase:
-		if n := len(*p.passphrase); n == 0 || n > maxPassphrase {
+		passphrase := composed(*p.passphrase)
+		defer clear(passphrase)
+		if n := len(passphrase); n == 0 || n > maxPassphrase {
 			return nil, h, coffer.Errorf("save keyring", coffer.Invalid, "a passphrase has 1 to 1024 bytes")
 		}
 		salt := make([]byte, saltSize)
@@ -61,7 +75,7 @@ func (p Protection) newKey(random io.Reader) ([]byte, header, error) {
 			return nil, h, coffer.Errorf("save keyring", coffer.Unavailable, "no randomness")
 		}
 		h.KDF = &kdf{Name: "argon2id", cost: p.cost, Salt: encode(salt)}
-		return p.cost.key(*p.passphrase, salt), h, nil
+		return p.cost.key(passphrase, salt), h, nil
 	case byKeychain:
 		key, entry, err := newKeychainKey()
 		h.Entry = entry
@@ -105,6 +119,16 @@ func Load(path string, u Unlock) (*Ring, error) {
 		if len(passphrase) > maxPassphrase {
 			return nil, coffer.Errorf("load keyring", coffer.Locked, wrong)
 		}
+		// Files that older programs wrote may be sealed under the bytes as they were typed.
+		if c := composed(passphrase); !bytes.Equal(c, passphrase) {
+			defer clear(c)
+			if len(c) <= maxPassphrase {
+				r, err := f.openUnder(f.KDF.key(c, f.salt), wrong)
+				if !errors.Is(err, coffer.Locked) {
+					return r, err
+				}
+			}
+		}
 		key = f.KDF.key(passphrase, f.salt)
 	case byKeychain:
 		key, err = keychainKey(f.Entry)
@@ -117,9 +141,18 @@ func Load(path string, u Unlock) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.openUnder(key, wrong)
+}
+
+// openUnder is open, and clears the key.
+func (f *sealedFile) openUnder(key []byte, wrong string) (*Ring, error) {
 	defer clear(key)
 	return f.open(key, wrong)
 }
+
+// composed returns a copy of a passphrase in Unicode's form NFC: what one keyboard composes, another may send in parts.
+// What is not UTF-8 stays as it is.
+func composed(passphrase []byte) []byte { return norm.NFC.Append(nil, passphrase...) }
 
 // ChangeProtection seals the Ring in a file anew. On error the file is as it was.
 func ChangeProtection(path string, u Unlock, p Protection) error {

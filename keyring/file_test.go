@@ -43,7 +43,7 @@ func same(t *testing.T, a, b *Ring) {
 	peer := Generate().Key(coffer.AgreementKey).Public
 	ga, _ := a.Agree(ctx, peer)
 	gb, _ := b.Agree(ctx, peer)
-	if a.DID() != b.DID() || a.hmac.ID != b.hmac.ID || len(sa) == 0 || !bytes.Equal(sa, sb) || !bytes.Equal(ma, mb) ||
+	if a.DID() != b.DID() || a.hmacIDs[0] != b.hmacIDs[0] || len(sa) == 0 || !bytes.Equal(sa, sb) || !bytes.Equal(ma, mb) ||
 		!bytes.Equal(ga, gb) {
 		t.Error("not the same identity")
 	}
@@ -257,7 +257,7 @@ func TestChangePassphrase(t *testing.T) {
 // sealed returns a file of an imported identity under "x".
 func sealed(t testing.TB) []byte {
 	t.Helper()
-	secrets, err := imported(t, 0x11).marshal()
+	secrets, version, err := imported(t, 0x11).marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func sealed(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := seal(secrets, key, h, bytes.NewReader(make([]byte, 24)))
+	b, err := seal(secrets, version, key, h, bytes.NewReader(make([]byte, 24)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestHeader(t *testing.T) {
 		kind     coffer.Kind
 		text     string
 	}{
-		"newer":            {`coffer-keyring/1"`, `coffer-keyring/2","what":"ever"`, coffer.Invalid, "newer version"},
+		"newer":            {`coffer-keyring/1"`, `coffer-keyring/3","what":"ever"`, coffer.Invalid, "newer version"},
 		"much newer":       {`coffer-keyring/1`, `coffer-keyring/4000000000`, coffer.Invalid, "newer version"},
 		"older":            {`coffer-keyring/1`, `coffer-keyring/0`, coffer.Corrupt, ""},
 		"no version":       {`coffer-keyring/1`, `coffer-keyring/`, coffer.Corrupt, ""},
@@ -341,7 +341,7 @@ func TestHeader(t *testing.T) {
 		"short nonce":    {`"nonce":"AAAA`, `"nonce":"`, coffer.Corrupt, ""},
 		"unknown member": {`"nonce"`, `"hint":"my cat","nonce"`, coffer.Corrupt, ""},
 		"twice":          {`"nonce"`, `"protection":"passphrase","nonce"`, coffer.Corrupt, ""},
-		"too long":       {`"nonce"`, strings.Repeat(" ", maxFile) + `"nonce"`, coffer.Corrupt, ""},
+		"too long":       {`"nonce"`, strings.Repeat(" ", maxFile1) + `"nonce"`, coffer.Corrupt, ""},
 	} {
 		bad := strings.Replace(good, c.old, c.new, 1)
 		if bad == good {
@@ -365,7 +365,7 @@ func TestHeader(t *testing.T) {
 		"bad id": append([]byte{2}, make([]byte, 65)...),
 	} {
 		key, h, _ := words("x").newKey(bytes.NewReader(make([]byte, saltSize)))
-		b, err := seal(secrets, key, h, bytes.NewReader(make([]byte, 24)))
+		b, err := seal(secrets, 1, key, h, bytes.NewReader(make([]byte, 24)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -463,7 +463,7 @@ func FuzzLoad(f *testing.F) {
 	keyring.MockInit()
 	f.Add(sealed(f))
 	f.Add(sealed(f)[:100])
-	f.Add([]byte(strings.Replace(string(sealed(f)), "keyring/1", "keyring/2", 1)))
+	f.Add([]byte(strings.Replace(string(sealed(f)), "keyring/1", "keyring/3", 1)))
 	f.Add([]byte(`{"format":"coffer-keyring/1","protection":"keyfile","nonce":"` + encode(make([]byte, 24)) + `"}` +
 		"\nAAAA\n"))
 	f.Add([]byte("{}\n\n"))

@@ -18,8 +18,9 @@ import (
 // The format on disk, doc/keyring.md to the field: a header of JSON in one line, and the sealed secrets in another.
 const (
 	formatPrefix = "coffer-keyring/"
-	format       = formatPrefix + "1"
-	maxFile      = 8 << 10
+	newest       = 2
+	maxFile      = 64 << 10
+	maxFile1     = 8 << 10 // of version 1
 	saltSize     = 16
 	keySize      = chacha20poly1305.KeySize
 )
@@ -62,46 +63,72 @@ func (c cost) key(passphrase, salt []byte) []byte {
 	return argon2.IDKey(passphrase, salt, c.Time, c.Memory, uint8(c.Parallelism), keySize)
 }
 
-// The first byte of the secrets says what follows: the root alone, or the seed, the HMAC key and the HMAC key's id.
+// The first byte of the secrets says what follows. The first two are of version 1, the last is of version 2.
 const (
-	generatedSecrets = 1
-	importedSecrets  = 2
+	generatedSecrets = 1 // the root alone
+	importedSecrets  = 2 // the seed, the HMAC key and the HMAC key's id
+	listedSecrets    = 3 // the device's id and secret, and the identity as in a bundle
 )
 
-// marshal returns the secrets as they are sealed. The caller clears them.
-func (r *Ring) marshal() (b []byte, err error) {
+// version returns the version of the file that the Ring needs: the least one, so that older programs can read it.
+func (r *Ring) version(s *secrets) int {
+	if (s.root != nil || s.imported) && s.device == nil {
+		return 1
+	}
+	return 2
+}
+
+// marshal returns the secrets as they are sealed, and the version of the format that they are in. The caller clears
+// them.
+func (r *Ring) marshal() (b []byte, version int, err error) {
 	err = r.use("save keyring", func(s *secrets) error {
-		if s.root != nil {
+		version = r.version(s)
+		switch {
+		case version == 2:
+			b = make([]byte, 0, 1+16+32+r.identitySize()) // never grows, so that no copy is left behind
+			b = append(append(append(b, listedSecrets), r.deviceID[:]...), s.device...)
+			b = r.appendIdentity(b, s)
+		case s.root != nil:
 			b = append([]byte{generatedSecrets}, s.root...)
-			return nil
+		default:
+			b = make([]byte, 0, 1+32+32+len(r.hmacIDs[0]))
+			b = append(b, importedSecrets)
+			b = append(b, s.seeds[Signing][0]...)
+			b = append(b, s.seeds[HMAC][0]...)
+			b = append(b, r.hmacIDs[0]...)
 		}
-		b = make([]byte, 0, 1+32+32+len(r.hmac.ID)) // never grows, so that no copy is left behind
-		b = append(b, importedSecrets)
-		b = append(b, s.signing.Seed()...)
-		b = append(b, s.hmac...)
-		b = append(b, r.hmac.ID...)
 		return nil
 	})
-	return b, err
+	return b, version, err
 }
 
-func unmarshal(b []byte) (*Ring, error) {
+func unmarshal(b []byte, version int) (*Ring, error) {
+	malformed := coffer.Errorf("load keyring", coffer.Corrupt, "the secrets are malformed")
 	switch {
-	case len(b) == 1+32 && b[0] == generatedSecrets:
-		return fromRoot(append([]byte(nil), b[1:]...)), nil
-	case len(b) > 1+32+32 && b[0] == importedSecrets:
+	case len(b) == 0:
+	case version == 1 && len(b) == 1+32 && b[0] == generatedSecrets:
+		return fromRoot(bytes.Clone(b[1:])), nil
+	case version == 1 && len(b) > 1+32+32 && b[0] == importedSecrets:
 		return FromSeeds(b[1:33], b[33:65], string(b[65:]))
+	case version == 2 && len(b) > 1+16+32 && b[0] == listedSecrets:
+		r, rest, ok := parseIdentity(b[1+16+32:])
+		if !ok || len(rest) > 0 {
+			return nil, malformed
+		}
+		r.setDevice([16]byte(b[1:]), bytes.Clone(b[1+16:1+16+32]))
+		return r, nil
 	}
-	return nil, coffer.Errorf("load keyring", coffer.Corrupt, "the secrets are malformed")
+	return nil, malformed
 }
 
-// seal returns the file that holds the secrets under the key. The header has all but the nonce.
-func seal(secrets, key []byte, h header, random io.Reader) ([]byte, error) {
+// seal returns the file that holds the secrets, of this version, under the key. The header has all but the version and
+// the nonce.
+func seal(secrets []byte, version int, key []byte, h header, random io.Reader) ([]byte, error) {
 	nonce := make([]byte, chacha20poly1305.NonceSizeX)
 	if _, err := io.ReadFull(random, nonce); err != nil {
 		return nil, coffer.Errorf("save keyring", coffer.Unavailable, "no randomness")
 	}
-	h.Format, h.Nonce = format, encode(nonce)
+	h.Format, h.Nonce = formatPrefix+strconv.Itoa(version), encode(nonce)
 	line, err := jose.Encode(h)
 	if err != nil {
 		return nil, coffer.E("save keyring", coffer.Other, err)
@@ -117,10 +144,11 @@ func seal(secrets, key []byte, h header, random io.Reader) ([]byte, error) {
 // A sealedFile is a file taken apart, with all bounds checked, before any work is done.
 type sealedFile struct {
 	header
-	line   []byte // the header as it stands
-	salt   []byte
-	nonce  []byte
-	sealed []byte
+	version int
+	line    []byte // the header as it stands
+	salt    []byte
+	nonce   []byte
+	sealed  []byte
 }
 
 // parse takes a file apart. It is Corrupt if that is not one, and Invalid if it is of a newer version.
@@ -140,11 +168,15 @@ func parse(b []byte) (*sealedFile, error) {
 	if err := jose.DecodeOpen(line, &first); err != nil || !strings.HasPrefix(first.Format, formatPrefix) {
 		return corrupt("not a keyring file")
 	}
-	if n, err := strconv.ParseUint(first.Format[len(formatPrefix):], 10, 32); err == nil && n > 1 {
+	number := first.Format[len(formatPrefix):]
+	n, err := strconv.ParseUint(number, 10, 32)
+	if err == nil && n > newest {
 		return nil, coffer.Errorf("load keyring", coffer.Invalid,
 			"the file was written by a newer version of this program; update the program to open it")
 	}
-	if err := jose.Decode(line, &f.header); err != nil || f.Format != format {
+	f.version = int(n)
+	if err != nil || n == 0 || strconv.Itoa(f.version) != number || jose.Decode(line, &f.header) != nil ||
+		f.version == 1 && len(b) > maxFile1 {
 		return corrupt("the header is malformed")
 	}
 	var ok bool
@@ -188,7 +220,7 @@ func (f *sealedFile) open(key []byte, wrong string) (*Ring, error) {
 		return nil, coffer.Errorf("load keyring", coffer.Locked, wrong)
 	}
 	defer clear(secrets)
-	return unmarshal(secrets)
+	return unmarshal(secrets, f.version)
 }
 
 // encode returns base64url without padding (RFC 4648, section 5).

@@ -19,7 +19,7 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-var _ coffer.Keyring = (*Ring)(nil)
+var _ coffer.Owner = (*Ring)(nil)
 
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
@@ -137,12 +137,16 @@ func TestDerivation(t *testing.T) {
 		root[i] = byte(i)
 	}
 	r, again := fromRoot(bytes.Clone(root)), fromRoot(root)
-	if r.DID() != again.DID() || r.hmac.ID != again.hmac.ID || !bytes.Equal(r.secrets.hmac, again.secrets.hmac) {
+	if r.DID() != again.DID() || r.hmacIDs[0] != again.hmacIDs[0] ||
+		!bytes.Equal(r.secrets.seeds[HMAC][0], again.secrets.seeds[HMAC][0]) {
 		t.Error("one root, two identities")
 	}
 	page := formatPage(t)
 	for _, want := range []string{
-		hex.EncodeToString(r.secrets.root), hex.EncodeToString(r.secrets.signing.Seed()), hex.EncodeToString(r.secrets.hmac),
+		hex.EncodeToString(r.secrets.root), hex.EncodeToString(r.secrets.seeds[Signing][0]),
+		hex.EncodeToString(r.secrets.seeds[HMAC][0]),
+		hex.EncodeToString(r.secrets.seeds[Delivery][0]), hex.EncodeToString(r.secrets.seeds[Vault][0]),
+		r.Key(coffer.DeliveryKey).ID,
 		r.Key(coffer.HMACKey).ID, r.DID(), r.Key(coffer.AgreementKey).ID,
 	} {
 		if !strings.Contains(page, want) {
@@ -150,7 +154,7 @@ func TestDerivation(t *testing.T) {
 		}
 	}
 	a, b := Generate(), Generate()
-	if a.DID() == b.DID() || a.hmac.ID == b.hmac.ID || bytes.Equal(a.secrets.hmac, b.secrets.hmac) {
+	if a.DID() == b.DID() || a.hmacIDs[0] == b.hmacIDs[0] || bytes.Equal(a.secrets.seeds[HMAC][0], b.secrets.seeds[HMAC][0]) {
 		t.Error("two roots, one identity")
 	}
 }
@@ -188,13 +192,27 @@ func TestFromSeeds(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	ctx := context.Background()
-	r := Generate()
+	r, err := Generate().WithDevice()
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := r.secrets
 	did := r.DID()
+	pseudonym, err := r.Pseudonym(ctx, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier, err := r.At(Vault, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.Close()
 	r.Close()
-	for name, b := range map[string][]byte{"root": s.root, "signing": s.signing, "agreement": s.agreement,
-		"hmac": s.hmac} {
+	for name, b := range map[string][]byte{
+		"root": s.root, "signing": s.signers[0].signing, "agreement": s.signers[0].agreement, "device": s.device,
+		"signing seed": s.seeds[Signing][0], "delivery": s.seeds[Delivery][0], "hmac": s.seeds[HMAC][0],
+		"vault": s.seeds[Vault][0],
+	} {
 		if len(b) == 0 || !bytes.Equal(b, make([]byte, len(b))) {
 			t.Errorf("%s key is still there", name)
 		}
@@ -203,7 +221,21 @@ func TestClose(t *testing.T) {
 	_, err2 := r.Agree(ctx, make([]byte, 32))
 	_, err3 := r.MAC(ctx, nil)
 	err4 := Save(t.TempDir()+"/k", r, Keychain())
-	for i, err := range []error{err1, err2, err3, err4} {
+	_, err5 := r.Derive(ctx, "x")
+	_, err6 := r.Pseudonym(ctx, "x")
+	_, err7 := r.Receive(ctx, nil, []byte{1})
+	_, err8 := r.Rotated()
+	_, err9 := r.Forget(Vault, 0)
+	_, err10 := r.WithDevice()
+	_, err11 := r.SealBundle(Generate().Key(coffer.DeliveryKey).Public)
+	_, err12 := r.SealBundleUnder([32]byte{})
+	_, err13 := r.ReceiveBundle([]byte{1})
+	_, err14 := r.Card(ctx, "")
+	_, err15 := pseudonym.Sign(ctx, coffer.Invocation, nil)
+	_, err16 := earlier.Derive(ctx, "x")
+	for i, err := range []error{
+		err1, err2, err3, err4, err5, err6, err7, err8, err9, err10, err11, err12, err13, err14, err15, err16,
+	} {
 		if !errors.Is(err, coffer.Locked) {
 			t.Errorf("use %d of a closed Ring: %v", i, err)
 		}
@@ -215,17 +247,37 @@ func TestClose(t *testing.T) {
 
 // TestShowsNothing prints a Ring and a Protection in all ways and looks for secrets, in each form they could have.
 func TestShowsNothing(t *testing.T) {
-	r := Generate()
-	type wraps struct{ Ring *Ring }
+	r, err := Generate().WithDevice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	view, err := r.At(Vault, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, pairing := NewPairing()
+	recovery, err := ParsePhrase(NewPhrase())
+	if err != nil {
+		t.Fatal(err)
+	}
+	type wraps struct {
+		Ring     *Ring
+		ring     *Ring
+		View     coffer.Keyring
+		pairing  Pairing
+		recovery Recovery
+	}
+	inside := Generate() // fmt asks no method of an unexported field: the public parts of this one show
+	wrapped := wraps{r, inside, view, pairing, *recovery}
 	words := Passphrase([]byte("open sesame"))
 	var out strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%p", "%t"} {
-		for _, v := range []any{r, wraps{r}, &wraps{r}, []*Ring{r}, words, &words, []Protection{words}} {
+		for _, v := range []any{r, wrapped, &wrapped, []*Ring{r}, view, pairing, recovery, words, &words, []Protection{words}} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
 	}
 	fmt.Fprintln(&out, r.String(), r.GoString())
-	for _, v := range []any{r, wraps{r}, words} {
+	for _, v := range []any{r, wrapped, view, pairing, recovery, words} {
 		b, err := json.Marshal(v)
 		if err != nil {
 			t.Error(err)
@@ -238,7 +290,13 @@ func TestShowsNothing(t *testing.T) {
 	if !strings.Contains(shown, hidden) {
 		t.Fatal("nothing was printed")
 	}
-	secrets := [][]byte{r.secrets.root, r.secrets.signing[:32], r.secrets.agreement, r.secrets.hmac, []byte("open sesame")}
+	code, entropy := pairing.code(), recovery.entropy()
+	secrets := [][]byte{
+		r.secrets.root, r.secrets.signers[0].signing[:32], r.secrets.signers[0].agreement, r.secrets.seeds[HMAC][0],
+		r.secrets.seeds[Delivery][0], r.secrets.seeds[Vault][0], r.secrets.device, code[:], entropy[:],
+		inside.secrets.root, inside.secrets.signers[0].agreement, inside.secrets.seeds[HMAC][0],
+		[]byte("open sesame"),
+	}
 	for _, s := range secrets {
 		s = s[:8]
 		for _, form := range []string{string(s), hex.EncodeToString(s), strings.Trim(fmt.Sprint(s), "[]"),

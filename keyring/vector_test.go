@@ -31,7 +31,7 @@ func TestVector(t *testing.T) {
 		return b
 	}
 	r := fromRoot(count(0x00, 32))
-	secrets, err := r.marshal()
+	secrets, version, err := r.marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := seal(secrets, key, h, bytes.NewReader(count(0x30, 24)))
+	made, err := seal(secrets, version, key, h, bytes.NewReader(count(0x30, 24)))
 	if err != nil {
 		t.Fatal(err)
 	}

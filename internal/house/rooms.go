@@ -42,8 +42,10 @@ var Rooms = []Room{
 		Rooms: []string{".", "internal/jose"},
 		Modules: []string{
 			"github.com/oasisprotocol/curve25519-voi",
+			"github.com/tyler-smith/go-bip39",
 			"github.com/zalando/go-keyring",
 			"golang.org/x/crypto",
+			"golang.org/x/text",
 		},
 		NoStd: dial,
 	},
