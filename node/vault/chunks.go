@@ -19,8 +19,20 @@ func (v *View) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (cof
 	if _, err := v.decide(ctx, grant.Read, v.chunk(id, index)); err != nil {
 		return coffer.ChunkRef{}, nil, err
 	}
-	for range 3 {
-		c, err := v.find(ctx, id, index)
+	return v.read(ctx, id, index, nil)
+}
+
+// An admission says whether who is asking may do something with a revision. nil is for those who may by their capability
+// alone.
+type admission func(d *coffer.Document) bool
+
+// attempts is how often something is looked at again that changed while it was looked at.
+const attempts = 8
+
+// read returns a chunk of a document that admits.
+func (v *View) read(ctx context.Context, id coffer.ObjectID, index uint64, admits admission) (coffer.ChunkRef, io.ReadCloser, error) {
+	for range attempts {
+		c, err := v.find(ctx, id, index, admits)
 		if err != nil {
 			return coffer.ChunkRef{}, nil, err
 		}
@@ -45,30 +57,80 @@ func (v *View) chunk(id coffer.ObjectID, index uint64) string {
 }
 
 // find returns where a chunk is: of the set that the document names, or else of the set being written.
-func (v *View) find(ctx context.Context, id coffer.ObjectID, index uint64) (store.Chunk, error) {
+func (v *View) find(ctx context.Context, id coffer.ObjectID, index uint64, admits admission) (store.Chunk, error) {
+	for range attempts {
+		d, err := v.present(ctx, id, admits)
+		if err != nil {
+			return store.Chunk{}, err
+		}
+		c, err := v.s.store.Chunk(ctx, v.id, id, store.Keeps(d), index)
+		if admits == nil {
+			return c, err
+		}
+		if errors.Is(err, coffer.NotExist) {
+			return c, absent()
+		}
+		if err != nil {
+			return c, err
+		}
+		// A chunk that came with a later revision is not for whom that one does not admit.
+		again, err := v.present(ctx, id, admits)
+		if err != nil {
+			return store.Chunk{}, err
+		}
+		if again.Rev() == d.Rev() {
+			return c, nil
+		}
+	}
+	return store.Chunk{}, busy()
+}
+
+// present returns the present revision of an object if it admits, and else just what is returned when there is none.
+func (v *View) present(ctx context.Context, id coffer.ObjectID, admits admission) (*coffer.Document, error) {
 	d, err := v.s.store.Get(ctx, v.id, id)
+	if admits == nil {
+		return d, err
+	}
+	if errors.Is(err, coffer.NotExist) {
+		admits(&coffer.Document{ID: id}) // takes its time, too
+		return nil, absent()
+	}
 	if err != nil {
-		return store.Chunk{}, err
+		return nil, err
 	}
-	set := d.Sequence
-	if d.Stream != nil && !d.Stream.Pending {
-		set = d.Stream.Sequence
+	if !admits(d) {
+		return nil, absent()
 	}
-	return v.s.store.Chunk(ctx, v.id, id, set, index)
+	return d, nil
+}
+
+// absent is the answer to who may ask about secrets and knows none that admits, be there an object or not.
+func absent() error { return coffer.E("vault", coffer.NotExist, nil) }
+
+// busy is the answer to who came too late, again and again.
+func busy() error {
+	return coffer.Errorf("vault", coffer.Unavailable, "others are replacing the document")
 }
 
 // PutChunk implements [coffer.Vault]. The chunk is made durable first and recorded then, so that what is recorded is
 // always there.
 func (v *View) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.ChunkRef, r io.Reader) error {
+	return v.putChunk(ctx, id, ref, r, v.chunk(id, ref.Index), nil)
+}
+
+// putChunk stores a chunk of a document that admits, for who may write what is named by target.
+func (v *View) putChunk(
+	ctx context.Context, id coffer.ObjectID, ref coffer.ChunkRef, r io.Reader, target string, admits admission,
+) error {
 	const op = "put chunk"
-	if _, err := v.decide(ctx, grant.Write, v.chunk(id, ref.Index)); err != nil {
+	if _, err := v.decide(ctx, grant.Write, target); err != nil {
 		return err
 	}
 	if limit := v.s.limits.Chunk; limit > 0 && ref.Size > limit {
 		return tooLarge(op)
 	}
 	// What the commit will check is checked before the bytes are taken in, too.
-	d, err := v.s.store.Get(ctx, v.id, id)
+	d, err := v.present(ctx, id, admits)
 	if err != nil {
 		return err
 	}
@@ -91,12 +153,11 @@ func (v *View) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.Chun
 	}
 	w := store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Limit: v.s.quota(),
 		Attach: &store.Chunk{ID: id, Ref: ref, Blob: key}}
-	results, err := v.attach(ctx, w)
+	results, err := v.attach(ctx, w, target, admits)
 	if err != nil {
 		// After a failure of the disk the commit may have happened all the same: ask before removing.
 		ctx := context.WithoutCancel(ctx)
-		if c, getErr := v.s.store.Chunk(ctx, v.id, id, ref.Sequence, ref.Index); errors.Is(getErr, coffer.NotExist) ||
-			getErr == nil && c.Blob != key {
+		if named, namedErr := v.s.named(ctx, key); namedErr == nil && !named {
 			_ = v.s.blobs.Delete(ctx, key) // what is left behind, the sweep removes
 		}
 		return err
@@ -106,16 +167,47 @@ func (v *View) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.Chun
 }
 
 // attach records a chunk that has arrived. That took its time: whether it was allowed is decided again.
-func (v *View) attach(ctx context.Context, w store.Write) ([]store.Result, error) {
+func (v *View) attach(ctx context.Context, w store.Write, target string, admits admission) ([]store.Result, error) {
 	defer v.s.gates.write(v.id)()
-	r, err := v.allow(ctx, grant.Write, v.chunk(w.Attach.ID, w.Attach.Ref.Index))
+	r, err := v.allow(ctx, grant.Write, target)
 	switch {
 	case err != nil:
 		return nil, err
 	case r.Erased:
 		return nil, nothing()
+	case admits == nil:
+		return v.s.apply(ctx, w)
 	}
-	return v.s.apply(ctx, w)
+	return v.whilePresent(ctx, w.Attach.ID, admits, func(*coffer.Document) (store.Write, error) { return w, nil })
+}
+
+// whilePresent commits a write to an object while a revision of it that admits is present. It makes the write anew when
+// another one came between.
+func (v *View) whilePresent(
+	ctx context.Context, id coffer.ObjectID, admits admission, write func(*coffer.Document) (store.Write, error),
+) ([]store.Result, error) {
+	for range attempts {
+		d, err := v.present(ctx, id, admits)
+		if err != nil {
+			return nil, err
+		}
+		w, err := write(d)
+		if err != nil {
+			return nil, err
+		}
+		w.Present = d.Rev()
+		results, err := v.s.apply(ctx, w)
+		switch coffer.KindOf(err) {
+		case coffer.NotExist: // erased since, or the chunk dropped
+			return nil, absent()
+		case coffer.Conflict:
+			if now, err := v.present(ctx, id, admits); err != nil || now.Rev() != w.Present {
+				continue
+			}
+		}
+		return results, err
+	}
+	return nil, busy()
 }
 
 // DropChunk implements [coffer.Vault].
@@ -128,10 +220,7 @@ func (v *View) DropChunk(ctx context.Context, id coffer.ObjectID, index uint64) 
 	if err != nil {
 		return err
 	}
-	c, err := v.s.store.Chunk(ctx, v.id, id, d.Sequence, index)
-	if errors.Is(err, coffer.NotExist) {
-		c, err = v.find(ctx, id, index)
-	}
+	c, err := v.s.droppable(ctx, v.id, d, index)
 	if err != nil {
 		return err
 	}
@@ -141,6 +230,15 @@ func (v *View) DropChunk(ctx context.Context, id coffer.ObjectID, index uint64) 
 	}
 	v.s.release(ctx, v.id, results[0])
 	return nil
+}
+
+// droppable returns the chunk with the index of the set that is being written, or else of the set that is named.
+func (s *Service) droppable(ctx context.Context, v coffer.VaultID, d *coffer.Document, index uint64) (store.Chunk, error) {
+	c, err := s.store.Chunk(ctx, v, d.ID, d.Sequence, index)
+	if set := store.Keeps(d); errors.Is(err, coffer.NotExist) && set != d.Sequence {
+		return s.store.Chunk(ctx, v, d.ID, set, index)
+	}
+	return c, err
 }
 
 // blobKey returns a new key for a chunk: the folder of the vault, of the document, and a name that says which chunk it
@@ -227,15 +325,30 @@ func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-// named reports whether a chunk is recorded to be the blob with the key. Keys of unknown form are left alone.
+// named reports whether a chunk is recorded to be the blob with the key: in the set that it was written for, or in the
+// one that was patched with that. Keys of unknown form are left alone.
 func (s *Service) named(ctx context.Context, key string) (bool, error) {
 	v, id, ref, err := readBlobKey(key)
 	if err != nil {
 		return true, nil
 	}
-	c, err := s.store.Chunk(ctx, v, id, ref.Sequence, ref.Index)
+	is := func(set uint64) (bool, error) {
+		c, err := s.store.Chunk(ctx, v, id, set, ref.Index)
+		if errors.Is(err, coffer.NotExist) {
+			return false, nil
+		}
+		return err == nil && c.Blob == key, err
+	}
+	// Asked in this order, one that is moved in between is found: it moves only once.
+	if yes, err := is(ref.Sequence); yes || err != nil {
+		return yes, err
+	}
+	d, err := s.store.Get(ctx, v, id)
 	if errors.Is(err, coffer.NotExist) {
 		return false, nil
 	}
-	return err == nil && c.Blob == key, err
+	if err != nil {
+		return false, err
+	}
+	return is(store.Keeps(d))
 }

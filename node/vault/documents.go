@@ -113,19 +113,24 @@ func (s *Service) quota() store.Usage {
 	return store.Usage{Documents: s.limits.Documents, Bytes: s.limits.Bytes}
 }
 
-// commit carries out the writes, tells followers, and removes the chunks that nothing names any more.
+// commit carries out the writes and tells of them.
 func (v *View) commit(ctx context.Context, writes []store.Write) ([]coffer.Change, error) {
 	results, err := v.s.apply(ctx, writes...)
 	if err != nil {
 		return nil, err
 	}
+	return v.told(ctx, results), nil
+}
+
+// told tells followers of what was committed, removes the chunks that nothing names any more, and returns the changes.
+func (v *View) told(ctx context.Context, results []store.Result) []coffer.Change {
 	v.s.feed.Grew(v.id)
 	changes := make([]coffer.Change, len(results))
 	for i, r := range results {
 		changes[i] = v.placed(r.Change)
 		v.s.release(ctx, v.id, r)
 	}
-	return changes, nil
+	return changes
 }
 
 // placed returns the change with its cursor.

@@ -43,6 +43,21 @@ func newPace(perSecond float64) *pace {
 	return &pace{perSecond: rate.Limit(perSecond), burst: max(1, int(perSecond*burstSeconds)), vaults: vaults}
 }
 
+// newMessagePace is newPace for messages, which come in larger bursts.
+func newMessagePace(perSecond float64) *pace {
+	p := newPace(perSecond)
+	p.burst = max(1, int(perSecond*messageBurst))
+	return p
+}
+
+// messages is how many messages may come to one vault in a second.
+func (l Limits) messages() float64 {
+	if l.Rate > 0 {
+		return min(vaultMessages, l.Rate/2)
+	}
+	return vaultMessages
+}
+
 // take counts a call to the vault; Exhausted with a time to wait if there are too many.
 func (p *pace) take(id coffer.VaultID, now time.Time) error {
 	if p == nil {

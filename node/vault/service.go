@@ -51,6 +51,11 @@ type Service struct {
 	configs configs
 	pace    *pace
 	gates   gates
+
+	openings          *pace // of what is open
+	senders, messages *pace // of messages: by chain of capabilities, and by vault
+	inboxes           inboxes
+
 	arrivals
 }
 
@@ -64,6 +69,10 @@ func New(o Options) *Service {
 		limits:  o.Limits,
 		configs: newConfigs(),
 		pace:    newPace(o.Limits.Rate),
+
+		openings: newPace(o.Limits.Rate),
+		senders:  newMessagePace(chainMessages),
+		messages: newMessagePace(o.Limits.messages()),
 	}
 }
 

@@ -64,6 +64,11 @@ func (m *model) release(id coffer.ObjectID, keep bool, set uint64) (blobs []stri
 	return blobs
 }
 
+func (m *model) there(id coffer.ObjectID, set, index uint64) bool {
+	_, ok := m.chunks[place{id, set, index}]
+	return ok
+}
+
 // patch puts the chunks of one set in the places of those of another, and reports whether all are there then.
 func (m *model) patch(id coffer.ObjectID, s coffer.Stream) (blobs []string, whole bool) {
 	for p, c := range maps.Clone(m.chunks) {
@@ -84,7 +89,7 @@ func (m *model) patch(id coffer.ObjectID, s coffer.Stream) (blobs []string, whol
 		}
 	}
 	for i := range s.Chunks {
-		if _, ok := m.chunks[place{id, s.Sequence, i}]; !ok {
+		if !m.there(id, s.Sequence, i) {
 			return blobs, false
 		}
 	}
@@ -289,9 +294,15 @@ func (x *dice) write(m *model, vault coffer.VaultID, used map[coffer.ObjectID]bo
 		if present != nil && present.Stream != nil && !present.Stream.Pending && x.chance(70) {
 			s := *present.Stream
 			if d.Sequence == present.Sequence+1 || x.chance(10) {
-				s.Chunks, s.Patch = uint64(x.IntN(4)), 0
+				s.Chunks, s.Patch = 0, 0
 				if present.Sequence > s.Sequence && x.chance(90) {
 					s.Patch = present.Sequence
+				}
+				for m.there(id, s.Sequence, s.Chunks) || m.there(id, s.Patch, s.Chunks) {
+					s.Chunks++
+				}
+				if x.chance(30) {
+					s.Chunks = uint64(x.IntN(4))
 				}
 			}
 			if d.Stream = &s; d.Check() != nil {
