@@ -75,13 +75,22 @@ var Rooms = []Room{
 		NoStd:   join(disk, dial, talk),
 		NoClock: true,
 	},
+	{
+		Path:    "internal/lucene",
+		Rooms:   []string{"."},
+		Modules: []string{"github.com/go-json-experiment/json", "golang.org/x/text"},
+		NoStd:   join(disk, dial, talk),
+		NoClock: true,
+	},
 	{Path: "internal/house"},
 	{Path: "internal/providerview", Any: true},
 
 	// The owner's wing: it is handed vaults and a keyring.
 	{
-		Path:    "agent",
-		Rooms:   []string{".", "grant", "merge", "ledger", "ident", "replica", "keyring", "api/...", "internal/jose"},
+		Path: "agent",
+		Rooms: []string{
+			".", "grant", "merge", "ledger", "ident", "replica", "keyring", "api/...", "internal/jose", "internal/lucene",
+		},
 		Modules: []string{"github.com/go-json-experiment/json", "github.com/oasisprotocol/curve25519-voi"},
 		Never:   []string{"node", "store"},
 		NoStd:   join(disk, dial),
