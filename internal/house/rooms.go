@@ -25,7 +25,7 @@ var Rooms = []Room{
 	{Path: ".", NoStd: join(disk, dial, talk), NoClock: true},
 	{Path: "grant", Rooms: []string{".", "internal/jose"}, NoStd: join(disk, talk), NoClock: true},
 	{Path: "merge", Rooms: []string{".", "internal/jose"}, NoStd: join(disk, dial, talk), NoClock: true},
-	{Path: "ledger", Rooms: []string{".", "internal/jose"}, NoStd: join(disk, dial, talk), NoClock: true},
+	{Path: "ledger", Rooms: []string{".", "internal/jose"}, Modules: []string{"golang.org/x/mod/sumdb"}, NoStd: join(disk, dial, talk), NoClock: true},
 	{Path: "replica", Rooms: []string{"."}, NoStd: join(disk, dial)},
 	{
 		Path:  "ident",
@@ -144,7 +144,7 @@ var Rooms = []Room{
 		},
 		Never: []string{"agent"},
 	},
-	{Path: "vaulttest", Rooms: []string{".", "api/edv"}},
+	{Path: "vaulttest", Rooms: []string{".", "api/edv", "ledger"}},
 	{Path: "hubtest", Rooms: []string{"."}},
 	{Path: "coffertest", Any: true},
 	{Path: "bench", Any: true, Modules: []string{"*"}},
