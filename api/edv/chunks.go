@@ -32,17 +32,22 @@ func (c *call) putChunk() error {
 	if err != nil {
 		return err
 	}
+	return c.putChunkTo(c.view(), id, index)
+}
+
+// putChunkTo stores the body as a chunk in a vault.
+func (c *call) putChunkTo(v coffer.Vault, id coffer.ObjectID, index uint64) error {
 	put := c.putJSONChunk
 	if c.mediaType() == RawChunkType {
 		put = c.putRawChunk
 	}
-	if err := put(id, index); err != nil {
+	if err := put(v, id, index); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)
 }
 
-func (c *call) putJSONChunk(id coffer.ObjectID, index uint64) error {
+func (c *call) putJSONChunk(v coffer.Vault, id coffer.ObjectID, index uint64) error {
 	body, err := c.body(c.o.Limits.Chunk)
 	if err != nil {
 		return err
@@ -55,11 +60,11 @@ func (c *call) putJSONChunk(id coffer.ObjectID, index uint64) error {
 		return fail(http.StatusBadRequest, dataError, coffer.Invalid, "the chunk's index is not the one in the path")
 	}
 	ref := coffer.ChunkRef{Sequence: chunk.Sequence, Index: index, Size: int64(len(raw)), Sum: sha256.Sum256(raw)}
-	return c.view().PutChunk(c.r.Context(), id, ref, bytes.NewReader(raw))
+	return v.PutChunk(c.r.Context(), id, ref, bytes.NewReader(raw))
 }
 
 // putRawChunk hands the body on as it comes in. The store hashes it once, and takes it only if it is what was signed.
-func (c *call) putRawChunk(id coffer.ObjectID, index uint64) error {
+func (c *call) putRawChunk(v coffer.Vault, id coffer.ObjectID, index uint64) error {
 	size := c.r.ContentLength
 	switch {
 	case size < 0:
@@ -93,7 +98,7 @@ func (c *call) putRawChunk(id coffer.ObjectID, index uint64) error {
 		return fail(http.StatusBadRequest, dataError, coffer.Invalid, "the chunk's index is not the one in the path")
 	}
 	ref := coffer.ChunkRef{Sequence: chunk.Sequence, Index: index, Size: size, Sum: c.digest}
-	err = c.view().PutChunk(c.r.Context(), id, ref, io.MultiReader(bytes.NewReader(head), body))
+	err = v.PutChunk(c.r.Context(), id, ref, io.MultiReader(bytes.NewReader(head), body))
 	if err != nil && body.err != nil {
 		return cutShort(body.err) // the client's doing, whatever the store made of it
 	}
@@ -120,10 +125,20 @@ func (c *call) getChunk() error {
 	if err != nil {
 		return err
 	}
-	ref, r, err := c.view().Chunk(c.r.Context(), id, index)
+	return c.getChunkFrom(c.view(), id, index)
+}
+
+// getChunkFrom answers with a chunk of a vault.
+func (c *call) getChunkFrom(v coffer.Vault, id coffer.ObjectID, index uint64) error {
+	ref, r, err := v.Chunk(c.r.Context(), id, index)
 	if err != nil {
 		return err
 	}
+	return c.sendChunk(ref, r)
+}
+
+// sendChunk answers with a chunk, and closes the reader.
+func (c *call) sendChunk(ref coffer.ChunkRef, r io.ReadCloser) error {
 	defer r.Close()
 	raw := c.accepts(RawChunkType)
 	etag := base64.RawURLEncoding.EncodeToString(ref.Sum[:])
@@ -145,7 +160,8 @@ func (c *call) getChunk() error {
 		if _, err := io.ReadFull(r, b); err != nil {
 			return coffer.E("chunk", coffer.Corrupt, errors.New("shorter than recorded"))
 		}
-		if b, err = JSONFromRaw(b); err != nil {
+		b, err := JSONFromRaw(b)
+		if err != nil {
 			return err
 		}
 		c.json(http.StatusOK, b)
@@ -170,7 +186,12 @@ func (c *call) dropChunk() error {
 	if err != nil {
 		return err
 	}
-	if err := c.view().DropChunk(c.r.Context(), id, index); err != nil {
+	return c.dropChunkFrom(c.view(), id, index)
+}
+
+// dropChunkFrom removes a chunk from a vault.
+func (c *call) dropChunkFrom(v coffer.Vault, id coffer.ObjectID, index uint64) error {
+	if err := v.DropChunk(c.r.Context(), id, index); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)

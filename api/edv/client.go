@@ -185,8 +185,9 @@ type request struct {
 	accept      string
 	ifMatch     string
 	ifNoneMatch string
-	contentType string // application/json if empty
-	body        []byte // nil for none, or for a stream
+	access      *coffer.Secret // nil for none
+	contentType string         // application/json if empty
+	body        []byte         // nil for none, or for a stream
 	stream      *upload
 	repeat      bool  // does no harm when it is sent twice
 	limit       int64 // bytes of the answer; maxAnswer if 0
@@ -355,6 +356,9 @@ func (c *Client) once(ctx context.Context, r *request, session *grant.Session) (
 		if value != "" {
 			h[name] = []string{value}
 		}
+	}
+	if r.access != nil {
+		h[AccessHeader] = []string{formatAccess(*r.access)}
 	}
 	req.Header = h
 	resp, err := c.http.Do(req)

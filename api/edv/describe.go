@@ -38,10 +38,14 @@ const (
 	FeatureBatch     = "batch"
 	FeatureChanges   = "changes"
 	FeatureErase     = "erase"
+	FeatureHeld      = "held"
 	FeatureHistory   = "history"
 	FeatureIfMatch   = "if-match"
+	FeatureInbox     = "inbox"
 	FeatureIndex     = "index-entry"
 	FeatureList      = "list"
+	FeatureOpen      = "open"
+	FeaturePatch     = "patch"
 	FeatureRawChunks = "raw-chunks"
 	FeatureSessions  = "sessions"
 	FeatureRevoked   = "revocation-list"
@@ -54,8 +58,8 @@ func (s *Server) description() *Description {
 		Origin:     s.o.Origin,
 		Protocols:  []string{"edv"},
 		MediaTypes: []string{"application/json", ChangeType, RawChunkType, DocumentsType, eventsType},
-		Features: []string{FeatureBatch, FeatureChanges, FeatureErase, FeatureHistory, FeatureIfMatch, FeatureIndex,
-			FeatureList, FeatureRawChunks, FeatureRevoked, FeatureSessions},
+		Features: []string{FeatureBatch, FeatureChanges, FeatureErase, FeatureHeld, FeatureHistory, FeatureIfMatch,
+			FeatureInbox, FeatureIndex, FeatureList, FeatureOpen, FeaturePatch, FeatureRawChunks, FeatureRevoked, FeatureSessions},
 		Endpoints: map[string]string{
 			"vaults":   s.o.Origin + "/edvs",
 			"sessions": s.o.Origin + "/sessions",

@@ -30,10 +30,27 @@ type Attribute struct {
 	Unique bool   `json:"unique,omitzero"`
 }
 
-// A StreamRef names the set of chunks that belongs to a document. Both members are absent while the stream is open.
+// A StreamRef names the set of chunks that belongs to a document. All members are absent while the stream is open. Patch
+// names the set whose chunks take the places of others in it, see [coffer.Stream]; it is ours.
 type StreamRef struct {
 	Sequence *uint64 `json:"sequence,omitzero"`
 	Chunks   *uint64 `json:"chunks,omitzero"`
+	Patch    *uint64 `json:"patch,omitzero"`
+}
+
+// NewStreamRef returns the wire form of a stream, nil if there is none.
+func NewStreamRef(s *coffer.Stream) *StreamRef {
+	switch {
+	case s == nil:
+		return nil
+	case s.Pending:
+		return new(StreamRef)
+	}
+	w := &StreamRef{Sequence: &s.Sequence, Chunks: &s.Chunks}
+	if s.Patch != 0 {
+		w.Patch = &s.Patch
+	}
+	return w
 }
 
 // jwe is a JWE in the general JSON serialization, as far as a server looks into it.
@@ -148,14 +165,20 @@ func Tags(entries []Entry) (tags []coffer.Tag) {
 
 func (s *StreamRef) stream() (*coffer.Stream, error) {
 	switch {
-	case s.Sequence == nil && s.Chunks == nil:
+	case s.Sequence == nil && s.Chunks == nil && s.Patch == nil:
 		return &coffer.Stream{Pending: true}, nil
 	case s.Sequence == nil || s.Chunks == nil:
 		return nil, coffer.Errorf("document", coffer.Invalid, "stream has one of sequence and chunks without the other")
 	case *s.Chunks > maxChunkIndex:
 		return nil, coffer.Errorf("document", coffer.Invalid, "stream has too many chunks")
+	case s.Patch != nil && *s.Patch == 0:
+		return nil, coffer.Errorf("document", coffer.Invalid, "stream is patched with set 0")
 	}
-	return &coffer.Stream{Sequence: *s.Sequence, Chunks: *s.Chunks}, nil
+	stream := &coffer.Stream{Sequence: *s.Sequence, Chunks: *s.Chunks}
+	if s.Patch != nil {
+		stream.Patch = *s.Patch
+	}
+	return stream, nil
 }
 
 func (j *jwe) check() error {

@@ -46,7 +46,12 @@ func (c *call) get() error {
 	if _, err := c.path.params(); err != nil {
 		return invalid(err)
 	}
-	present, err := c.view().Get(c.r.Context(), id)
+	return c.getFrom(c.view(), id)
+}
+
+// getFrom answers with a document of a vault.
+func (c *call) getFrom(v coffer.Vault, id coffer.ObjectID) error {
+	present, err := v.Get(c.r.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -57,6 +62,11 @@ func (c *call) get() error {
 		ra, rb := a.Rev(), b.Rev()
 		return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), slices.Compare(ra[:], rb[:]))
 	})
+	return c.present(d)
+}
+
+// present answers with a document.
+func (c *call) present(d *coffer.Document) error {
 	h := c.Header()
 	h["Cache-Control"] = fresh
 	h["Coffer-Parents"] = []string{formatRevs(d.Parents)}
@@ -136,7 +146,12 @@ func (c *call) erase() error {
 	if err != nil {
 		return err
 	}
-	ch, err := coffer.Erase(c.r.Context(), c.view(), id)
+	return c.eraseFrom(c.view(), id)
+}
+
+// eraseFrom erases a document of a vault.
+func (c *call) eraseFrom(v coffer.Vault, id coffer.ObjectID) error {
+	ch, err := coffer.Erase(c.r.Context(), v, id)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package edv
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/netip"
 
@@ -39,10 +40,21 @@ type Host interface {
 // A View is a vault as one caller may see it, with all that its owner may do beyond [coffer.Vault].
 type View interface {
 	coffer.Vault
+	coffer.Holder
 
 	// Present is Get for one who may write the object, and perhaps not read it. The server asks it what is to be replaced
 	// for clients that do not say so, as the published ones do not; it gives nothing of the answer to the caller.
 	Present(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error)
+
+	// Opened returns an object that is open to who knows the secret. It asks no authority. All that is not opened is
+	// refused as a stranger is.
+	Opened(ctx context.Context, id coffer.ObjectID, secret coffer.Secret) (*coffer.Document, error)
+	// OpenedChunk returns a chunk of such an object. The caller closes the reader.
+	OpenedChunk(
+		ctx context.Context, id coffer.ObjectID, index uint64, secret coffer.Secret,
+	) (coffer.ChunkRef, io.ReadCloser, error)
+	// Deliver inserts a message into the vault's inbox; see [RemoteVault.Drop].
+	Deliver(ctx context.Context, d *coffer.Document) (coffer.Change, error)
 
 	// Config returns the vault's configuration.
 	Config(ctx context.Context) (*coffer.Config, error)

@@ -40,8 +40,7 @@ var _ coffer.Vault = (*RemoteVault)(nil)
 // JSON), or without any as its controller. Invalid if the URL is not of a vault of this server, or a capability is
 // malformed or for another vault; Denied if one is for another identity.
 func (c *Client) Vault(url string, capabilities ...[]byte) (*RemoteVault, error) {
-	id, ok := strings.CutPrefix(url, c.o.Base+"/edvs/")
-	if _, err := coffer.ParseVaultID(id); !ok || err != nil {
+	if !c.hasVault(url) {
 		return nil, coffer.Errorf("vault", coffer.Invalid, "not the URL of a vault of this server")
 	}
 	v := &RemoteVault{c: c, url: url}
@@ -69,13 +68,24 @@ func (c *Client) Vault(url string, capabilities ...[]byte) (*RemoteVault, error)
 	return v, nil
 }
 
+// hasVault reports whether the URL is of a vault of the server, be there one or not.
+func (c *Client) hasVault(url string) bool {
+	id, ok := strings.CutPrefix(url, c.o.Base+"/edvs/")
+	_, err := coffer.ParseVaultID(id)
+	return ok && err == nil
+}
+
 // URL returns the vault's URL.
 func (v *RemoteVault) URL() string { return v.url }
 
 func (v *RemoteVault) document(id coffer.ObjectID) string { return v.url + "/documents/" + id.String() }
 
 func (v *RemoteVault) chunk(id coffer.ObjectID, index uint64) string {
-	return v.document(id) + "/chunks/" + strconv.FormatUint(index, 10)
+	return chunkURL(v.document(id), index)
+}
+
+func chunkURL(document string, index uint64) string {
+	return document + "/chunks/" + strconv.FormatUint(index, 10)
 }
 
 // by completes a request with an authority that is good for one of the URLs, the first one if possible. Without one it
@@ -140,14 +150,22 @@ func (v *RemoteVault) do(ctx context.Context, r *request) (*answered, error) {
 
 // Get implements [coffer.Vault].
 func (v *RemoteVault) Get(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error) {
-	const op = "get"
-	r := &request{op: op, method: "GET", url: v.document(id), action: grant.Read, repeat: true,
-		accept: DocumentsType + ", application/json"}
+	return v.get(ctx, &request{url: v.document(id)}, id)
+}
+
+// get completes and sends a request for a document.
+func (v *RemoteVault) get(ctx context.Context, r *request, id coffer.ObjectID) ([]*coffer.Document, error) {
+	r.op, r.method, r.action, r.repeat = "get", "GET", grant.Read, true
+	r.accept = DocumentsType + ", application/json"
 	a, err := v.do(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	var docs []*coffer.Document
+	return decodePresent(r.op, a, id)
+}
+
+// decodePresent reads the present revisions of an object.
+func decodePresent(op string, a *answered, id coffer.ObjectID) (docs []*coffer.Document, err error) {
 	if a.header.Get("Content-Type") == DocumentsType {
 		var page pageAnswer
 		if docs, err = page.decode(a, false); err != nil {
@@ -244,6 +262,12 @@ func (v *RemoteVault) applyOne(ctx context.Context, w coffer.Write) (ch coffer.C
 	if err != nil {
 		return ch, err
 	}
+	return changed(a, w)
+}
+
+// changed reads the change that a write is answered with.
+func changed(a *answered, w coffer.Write) (ch coffer.Change, err error) {
+	d := w.Document
 	if len(a.body) == 0 && d != nil { // a server that says no more than that it is done
 		return coffer.Change{Kind: coffer.Accepted, ID: d.ID, Sequence: d.Sequence, Rev: d.Rev()}, nil
 	}
@@ -555,13 +579,22 @@ func (v *RemoteVault) Changes(ctx context.Context, after coffer.Cursor, follow b
 func (v *RemoteVault) Chunk(
 	ctx context.Context, id coffer.ObjectID, index uint64,
 ) (coffer.ChunkRef, io.ReadCloser, error) {
-	const op = "chunk"
-	r := &request{op: op, method: "GET", url: v.chunk(id, index), action: grant.Read, repeat: true,
-		accept: RawChunkType + ", application/json"}
+	return v.receiveChunk(ctx, &request{url: v.chunk(id, index)}, index)
+}
+
+// receiveChunk completes and sends a request for a chunk.
+func (v *RemoteVault) receiveChunk(ctx context.Context, r *request, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
+	r.op, r.method, r.action, r.repeat = "chunk", "GET", grant.Read, true
 	if err := v.by(ctx, r, r.url); err != nil {
 		return coffer.ChunkRef{}, nil, err
 	}
-	resp, err := v.c.exchange(ctx, r)
+	return v.c.receiveChunk(ctx, r, index)
+}
+
+func (c *Client) receiveChunk(ctx context.Context, r *request, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
+	op := r.op
+	r.accept = RawChunkType + ", application/json"
+	resp, err := c.exchange(ctx, r)
 	if err != nil {
 		return coffer.ChunkRef{}, nil, err
 	}
@@ -599,8 +632,12 @@ func (d *download) Close() error { return d.body.Close() }
 // PutChunk implements [coffer.Vault]. The bytes must be a chunk in the raw form (see [RawChunkType]) with the sequence
 // and index of ref: Invalid. They are sent as they are read, and sent again only if r is an [io.Seeker].
 func (v *RemoteVault) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.ChunkRef, r io.Reader) error {
-	const op = "put chunk"
-	rq := &request{op: op, method: "POST", url: v.chunk(id, ref.Index), action: grant.Write, repeat: true}
+	return v.sendChunk(ctx, &request{url: v.chunk(id, ref.Index)}, ref, r)
+}
+
+// sendChunk completes and sends a request that stores a chunk.
+func (v *RemoteVault) sendChunk(ctx context.Context, rq *request, ref coffer.ChunkRef, r io.Reader) error {
+	rq.op, rq.method, rq.action, rq.repeat = "put chunk", "POST", grant.Write, true
 	if err := v.by(ctx, rq, rq.url); err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ func (s *Server) routes() []*place {
 		documents = vault + "/documents"
 		document  = documents + "/{id}"
 		chunk     = document + "/chunks/{index}"
+		held      = vault + "/held/{id}"
+		open      = vault + "/open/{id}"
 		read      = grant.Read
 		write     = grant.Write
 	)
@@ -59,6 +61,16 @@ func (s *Server) routes() []*place {
 		{"DELETE", chunk, write, "", (*call).dropChunk},
 		{"POST", vault + "/query", read, "", (*call).query},
 		{"POST", vault + "/batch", write, "", (*call).batch},
+		{"POST", vault + "/held", write, duplicateError, (*call).insertHeld},
+		{"GET", held, read, "", (*call).getHeld},
+		{"POST", held, write, "", (*call).updateHeld},
+		{"DELETE", held, write, "", (*call).eraseHeld},
+		{"GET", held + "/chunks/{index}", read, "", (*call).getHeldChunk},
+		{"POST", held + "/chunks/{index}", write, "", (*call).putHeldChunk},
+		{"DELETE", held + "/chunks/{index}", write, "", (*call).dropHeldChunk},
+		{"GET", open, "", "", (*call).getOpen},
+		{"GET", open + "/chunks/{index}", "", "", (*call).getOpenChunk},
+		{"POST", vault + "/inbox", write, duplicateError, (*call).deliver},
 		{"GET", vault + "/changes", read, "", (*call).changes},
 		{"GET", vault + "/history", read, "", (*call).getHistory},
 		{"GET", vault + "/zcaps/revocations", read, "", (*call).revocations},

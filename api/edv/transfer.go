@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 
 	"github.com/cofferhq/coffer"
@@ -80,6 +81,10 @@ func readJSONChunk(
 		return ref, nil, coffer.Errorf(op, coffer.Corrupt, "the server answered with another chunk")
 	}
 	ref = coffer.ChunkRef{Sequence: c.Sequence, Index: index, Size: int64(len(raw)), Sum: sha256.Sum256(raw)}
+	// One that came by a patch belongs to another set than the one it was written for.
+	if set, err := strconv.ParseUint(resp.Header.Get("Coffer-Sequence"), 10, 64); err == nil {
+		ref.Sequence = set
+	}
 	return ref, io.NopCloser(bytes.NewReader(raw)), nil
 }
 
