@@ -11,16 +11,24 @@ import (
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
-// A Stream is what a sealed document says of its stream. [NewStream] begins one, [Open] finds one. It holds the key of
-// the chunks, out of sight.
+// A Stream is what a sealed document says of its stream. [NewNativeStream] and [NewStream] begin one, [Open] and
+// [OpenObject] find one. It holds the key of the chunks, out of sight.
+//
+// A native stream has a table that pins every chunk, so that what the document's author signed is all of the stream; its
+// length is padded, and its chunks name nobody. doc/streams.md gives the form. The other kind is for clients of encrypted
+// data vaults that know nothing of this package: its chunks name their readers.
 type Stream struct {
 	Pending   bool   // being written: not all chunks are there, and none can be read
+	Native    bool   // padded, with a table
 	Sequence  uint64 // the document's sequence while the chunks were written; names the set
-	Chunks    uint64 // how many chunks there are; 0 while pending
+	Patch     uint64 // the set whose chunks take the places of others with this revision; 0 if none. Native streams only
+	Chunks    uint64 // how many chunks the vault has, a native stream's table and padding included; 0 while pending
 	Size      uint64 // bytes of plaintext; 0 while pending, and when a foreign client wrote
 	ChunkSize int    // bytes of plaintext in each chunk but the last; 0 when a foreign client wrote
 
-	key *jose.ContentKey // nil when a foreign client wrote
+	key   *jose.ContentKey // nil when a foreign client wrote
+	table []Entry          // of a closed native stream: its chunks, or its table chunks
+	used  uint64           // about how many chunks of a native stream were sealed under the key
 }
 
 // Bounds on streams.
@@ -54,11 +62,11 @@ func NewStream(sequence uint64, chunkSize int) (*Stream, error) {
 	return s, nil
 }
 
-// Close returns the stream as the closing revision of its document shall seal it: complete, with this many bytes of
-// plaintext. Invalid for more than the stream may have, and for a stream that was not being written.
+// Close returns the stream, not a native one, as the closing revision of its document shall seal it: complete, with this
+// many bytes of plaintext. Invalid for more than the stream may have, and for a stream that was not being written.
 func (s *Stream) Close(size uint64) (*Stream, error) {
 	const op = "stream"
-	if !s.Pending || s.key == nil {
+	if !s.Pending || s.key == nil || s.Native {
 		return nil, coffer.Errorf(op, coffer.Invalid, "not being written")
 	}
 	if size > MaxChunks*uint64(s.ChunkSize) {
@@ -82,6 +90,10 @@ func (s *Stream) check(sequence uint64) error {
 	switch {
 	case s.Sequence > sequence:
 		return errors.New("stream is of a later sequence than its document")
+	case s.Native:
+		return s.checkNative(sequence)
+	case s.Patch != 0:
+		return errors.New("only a native stream is patched")
 	case s.Chunks > MaxChunks || s.Pending && (s.Chunks != 0 || s.Size != 0):
 		return errors.New("stream has an impossible number of chunks")
 	case s.key == nil:
@@ -108,6 +120,12 @@ type streamMember struct {
 	ChunkSize int     `json:"chunkSize,omitzero"`
 	Enc       string  `json:"enc,omitzero"`
 	Key       string  `json:"key,omitzero"` // base64url
+
+	// Of native streams.
+	Form  int    `json:"form,omitzero"` // nativeForm
+	Patch uint64 `json:"patch,omitzero"`
+	Table string `json:"table,omitzero"` // base64url
+	Used  uint64 `json:"used,omitzero"`
 }
 
 func (s *Stream) inside() (jsontext.Value, error) {
@@ -116,6 +134,10 @@ func (s *Stream) inside() (jsontext.Value, error) {
 		m.Opened = s.Sequence
 	} else {
 		m.Sequence, m.Chunks = &s.Sequence, &s.Chunks
+	}
+	if s.Native {
+		m.Form, m.Patch, m.Used = nativeForm, s.Patch, s.used
+		m.Table = base64.RawURLEncoding.EncodeToString(AppendTable(nil, s.table))
 	}
 	if s.key != nil {
 		m.Enc, m.Key = string(s.key.Enc()), base64.RawURLEncoding.EncodeToString(s.key.Bytes())
@@ -129,11 +151,24 @@ func (s *Stream) outside() (*edv.StreamRef, *coffer.Stream) {
 		return &edv.StreamRef{}, &coffer.Stream{Pending: true}
 	}
 	sequence, chunks := s.Sequence, s.Chunks
-	return &edv.StreamRef{Sequence: &sequence, Chunks: &chunks}, &coffer.Stream{Sequence: sequence, Chunks: chunks}
+	ref := &edv.StreamRef{Sequence: &sequence, Chunks: &chunks}
+	if patch := s.Patch; patch != 0 {
+		ref.Patch = &patch
+	}
+	return ref, &coffer.Stream{Sequence: sequence, Chunks: chunks, Patch: s.Patch}
 }
 
 // decodeStream reads what a document with this sequence says of its stream.
 func decodeStream(b []byte, sequence uint64) (*Stream, error) {
+	s, err := parseStream(b)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.check(sequence)
+}
+
+// parseStream is decodeStream without a check of what it says.
+func parseStream(b []byte) (*Stream, error) {
 	var m streamMember
 	if err := decodeObject(b, &m); err != nil {
 		return nil, err
@@ -147,8 +182,13 @@ func decodeStream(b []byte, sequence uint64) (*Stream, error) {
 	default:
 		s.Sequence, s.Chunks = *m.Sequence, *m.Chunks
 	}
-	if m.Key == "" {
-		return s, s.check(sequence) // a foreign client's; what else it may say is not ours
+	switch {
+	case m.Form != 0 && m.Form != nativeForm:
+		return nil, errors.New("stream is of a later form than is known here")
+	case m.Form == nativeForm:
+		s.Native, s.Patch, s.used = true, m.Patch, m.Used
+	case m.Key == "":
+		return s, nil // a foreign client's; what else it may say is not ours
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(m.Key)
 	if err != nil {
@@ -158,5 +198,10 @@ func decodeStream(b []byte, sequence uint64) (*Stream, error) {
 		return nil, err
 	}
 	s.Size, s.ChunkSize = m.Size, m.ChunkSize
-	return s, s.check(sequence)
+	if s.Native && m.Table != "" {
+		if s.table, err = decodeTableText(m.Table); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }

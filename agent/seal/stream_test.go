@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -648,7 +649,7 @@ func TestStreamMember(t *testing.T) {
 			t.Error("reads with another key")
 		}
 		back.key = test.s.key
-		if *back != *test.s {
+		if !reflect.DeepEqual(back, test.s) {
 			t.Errorf("reads as %+v", back)
 		}
 	}
