@@ -3,6 +3,7 @@ package coffertest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"net/netip"
 	neturl "net/url"
@@ -14,6 +15,7 @@ import (
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/ident"
 	"github.com/cofferhq/coffer/keyring"
+	"github.com/cofferhq/coffer/ledger"
 	"github.com/cofferhq/coffer/node"
 	"github.com/cofferhq/coffer/node/vault"
 	"github.com/cofferhq/coffer/store/blob/files"
@@ -44,8 +46,9 @@ type Vaults struct {
 	// Chunks is the folder of the chunks: a file for each.
 	Chunks string
 
-	facts grant.Facts
-	ahead atomic.Int64 // nanoseconds by which the provider's clock is ahead
+	options vault.Options
+	facts   grant.Facts
+	ahead   atomic.Int64 // nanoseconds by which the provider's clock is ahead
 }
 
 // Now returns the provider's time.
@@ -77,11 +80,28 @@ func NewVaults(t testing.TB, limits vault.Limits) *Vaults {
 		t.Fatalf("coffertest: resolver: %v", err)
 	}
 	v.facts = grant.Facts{Origin: Origin, Skew: 5 * time.Minute, Key: resolver.Key}
-	v.Service = vault.New(vault.Options{
+	v.options = vault.Options{
 		Store: documents, Blobs: chunks, Now: v.Now, Limits: limits,
 		Target: func(id coffer.VaultID) string { return Origin + "/edvs/" + id.String() },
-	})
+		Signer: LogSigner(t, Origin),
+	}
+	v.Restart()
 	return v
+}
+
+// Restart puts another service in the place of the one there was, over the same stores, as a node does that starts again.
+func (v *Vaults) Restart() { v.Service = vault.New(v.options) }
+
+// LogSigner returns what signs checkpoints for the node with the origin, always the same. It is no secret: never use it
+// for real.
+func LogSigner(t testing.TB, origin string) *ledger.Signer {
+	t.Helper()
+	seed := sha256.Sum256([]byte("log " + origin))
+	s, err := ledger.NewSigner(ledger.Origin(origin), ed25519.NewKeyFromSeed(seed[:]))
+	if err != nil {
+		t.Fatalf("coffertest: signer: %v", err)
+	}
+	return s
 }
 
 // Caller returns who the keyring's holder is to these vaults: by a delegated capability, or, without one, by claiming to

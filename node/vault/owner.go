@@ -78,7 +78,8 @@ func (v *View) purge(ctx context.Context) (r store.Result, err error) {
 	by, now := v.caller.Who(), v.s.now()
 	results, err := v.s.configure(ctx, v.caller, v.id, old, gone,
 		store.Write{Vault: v.id, By: by, Time: now, Purge: true},
-		store.Write{Vault: law(v.id), By: by, Time: now, Purge: true})
+		store.Write{Vault: law(v.id), By: by, Time: now, Purge: true},
+		store.Write{Vault: tileVault(v.id), By: by, Time: now, Purge: true})
 	if err != nil {
 		return r, err
 	}

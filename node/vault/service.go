@@ -8,9 +8,10 @@
 //   - a vault's own documents are in the vault with its id;
 //   - its configuration is the document with the same id in the node's own vault, where a unique tag keeps
 //     (controller, referenceId) unique and the configuration's sequence is the document's;
-//   - its revocations are the documents of its law vault, each under an id made from who delegated what.
+//   - its revocations are the documents of its law vault, each under an id made from who delegated what;
+//   - the full tiles of its log, which are derived from its feed, are the documents of its tile vault.
 //
-// The ids of the node's own vault and of law vaults are hashes, which no configuration names, so that no caller can
+// The ids of the node's own vault of law vaults and of tile vaults are hashes, which no configuration names, so that no caller can
 // reach them.
 package vault
 
@@ -38,6 +39,7 @@ type Options struct {
 	Target func(coffer.VaultID) string // a vault's URL: the target of its root capability
 	Now    func() time.Time
 	Limits Limits
+	Signer *ledger.Signer // signs checkpoints; nil: none are given
 }
 
 // A Service keeps vaults. It is made by [New] and used by any number of goroutines.
@@ -48,6 +50,7 @@ type Service struct {
 	now     func() time.Time
 	limits  Limits
 	feed    ledger.Feed
+	logs    logs
 	configs configs
 	pace    *pace
 	gates   gates
@@ -69,6 +72,7 @@ func New(o Options) *Service {
 		limits:  o.Limits,
 		configs: newConfigs(),
 		pace:    newPace(o.Limits.Rate),
+		logs:    newLogs(o.Signer),
 
 		openings: newPace(o.Limits.Rate),
 		senders:  newMessagePace(chainMessages),
