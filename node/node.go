@@ -5,6 +5,7 @@ package node
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ import (
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/ident"
 	"github.com/cofferhq/coffer/keyring"
+	"github.com/cofferhq/coffer/ledger"
 	"github.com/cofferhq/coffer/node/vault"
 	"github.com/cofferhq/coffer/store"
 	"github.com/cofferhq/coffer/store/blob/files"
@@ -48,6 +50,8 @@ type Config struct {
 	Version  string      // of the software, for the description
 	Memory   int64       // bytes for the store's caches; 0 is the store's default
 
+	LogKey ed25519.PrivateKey // signs checkpoints of vaults; nil: one is made at the first start and kept in Data
+
 	Log *slog.Logger     // nil: nothing is logged
 	Now func() time.Time // nil: time.Now
 }
@@ -61,6 +65,7 @@ const (
 	chunksFolder    = "chunks"
 	identityFile    = "node.json"
 	identityKeyFile = "node.key"
+	logKeyFile      = "log.key"
 )
 
 // transferTime bounds receiving a request and sending an answer: 10 MB take that long at 17 kB a second.
@@ -80,6 +85,7 @@ type Node struct {
 	tls      *tls.Config
 	origin   string
 	did      string
+	signer   *ledger.Signer
 	wire     *edv.Server
 	handler  http.Handler
 	ready    atomic.Bool
@@ -138,7 +144,12 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	target := func(id coffer.VaultID) string { return n.origin + "/edvs/" + id.String() }
-	n.vaults = vault.New(vault.Options{Store: n.store, Blobs: n.blobs, Target: target, Now: c.Now, Limits: c.Limits})
+	if n.signer, err = c.signer(n.origin); err != nil {
+		return err
+	}
+	n.vaults = vault.New(vault.Options{
+		Store: n.store, Blobs: n.blobs, Target: target, Now: c.Now, Limits: c.Limits, Signer: n.signer,
+	})
 	return n.routes(resolver)
 }
 
@@ -227,6 +238,7 @@ func (n *Node) routes(resolver *ident.Resolver) (err error) {
 		Host:     host{n.vaults},
 		Origin:   n.origin,
 		NodeDID:  n.did,
+		LogKey:   n.signer.Verifier().String(),
 		Version:  n.config.Version,
 		Key:      resolver.Key,
 		Resolve:  func(ctx context.Context, id string) (int, []byte) { return ident.Resolution(ctx, resolver, id) },

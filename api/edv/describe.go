@@ -19,6 +19,7 @@ type Description struct {
 	Suites     []string          `json:"suites"` // of proofs on capabilities
 	Endpoints  map[string]string `json:"endpoints"`
 	Limits     DescribedLimits   `json:"limits"`
+	LogKey     string            `json:"logKey,omitempty"` // the verifier key of the vaults' checkpoints
 }
 
 // DescribedLimits are the bounds that a client should know of.
@@ -78,6 +79,9 @@ func (s *Server) description() *Description {
 	}
 	for _, suite := range []grant.Suite{grant.Ed25519Signature2020, grant.EddsaJCS2022, grant.EddsaRDFC2022} {
 		d.Suites = append(d.Suites, string(suite))
+	}
+	if d.LogKey = s.o.LogKey; d.LogKey != "" {
+		d.Features = append(d.Features, FeatureCheckpoints)
 	}
 	if s.o.Resolve != nil {
 		d.Endpoints["identifiers"] = s.o.Origin + "/1.0/identifiers/"

@@ -37,6 +37,7 @@ type ServerOptions struct {
 	Creators []string
 	// Resolve answers GET /1.0/identifiers/{id} with a status and a DID resolution result; nil switches the route off.
 	Resolve func(ctx context.Context, id string) (status int, body []byte)
+	LogKey  string // the verifier key of the vaults' checkpoints; empty: there are none
 	NodeDID string // the node's own identifier, for the description; may be empty
 	Version string // of the software, for the description; may be empty
 	// Address finds who is at the other end; nil takes the connection's. A node behind a proxy that it trusts reads a
