@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -125,6 +126,9 @@ func (o *ObjectOptions) wrap(key *jose.ContentKey) (jsontext.Value, error) {
 	out := append(jsontext.Value{'['}, o.Ref.Key.recipient(key.Bytes())...)
 	if len(o.Recipients) == 0 {
 		return append(out, ']'), nil
+	}
+	if slices.ContainsFunc(o.Recipients, func(k coffer.PublicKey) bool { return k.ID == ObjectKeyID }) {
+		return nil, errors.New("a recipient is called what the object key is")
 	}
 	named, err := wrap(key, o.Recipients)
 	if err != nil {

@@ -3,6 +3,7 @@ package seal
 import (
 	"context"
 	"crypto/ecdh"
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,20 +14,38 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// ring is a keyring with keys that a test chose. It signs nothing: sealing does not sign.
+// ring is a keyring with keys that a test chose.
 type ring struct {
-	coffer.Keyring
 	id      string
+	did     string
+	signing ed25519.PrivateKey
 	secret  *ecdh.PrivateKey
 	hmacID  string
 	hmacKey []byte
 	agreed  int   // how often Agree was called
-	fail    error // what Agree and MAC fail with
+	fail    error // what Agree, MAC and Sign fail with
 	macs    int
+}
+
+func (r *ring) DID() string { return r.did }
+
+func (r *ring) Sign(_ context.Context, purpose coffer.Purpose, message []byte) ([]byte, error) {
+	if r.fail != nil {
+		return nil, r.fail
+	}
+	if purpose != coffer.Authorship {
+		return nil, coffer.Errorf("sign", coffer.Denied, "not for this purpose")
+	}
+	return ed25519.Sign(r.signing, message), nil
 }
 
 func (r *ring) Key(use coffer.KeyUse) coffer.PublicKey {
 	switch use {
+	case coffer.SigningKey:
+		return coffer.PublicKey{
+			ID: r.did + "#signing", Controller: r.did, Type: "Ed25519VerificationKey2020",
+			Public: r.signing.Public().(ed25519.PublicKey),
+		}
 	case coffer.AgreementKey:
 		return coffer.PublicKey{ID: r.id, Type: "X25519KeyAgreementKey2020", Public: r.secret.PublicKey().Bytes()}
 	case coffer.HMACKey:
@@ -68,7 +87,11 @@ func newRing(t testing.TB, name string) *ring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &ring{id: "did:example:" + name + "#agreement", secret: secret, hmacID: "urn:hmac:" + name, hmacKey: seed[:]}
+	did := "did:example:" + name
+	return &ring{
+		id: did + "#agreement", did: did, signing: ed25519.NewKeyFromSeed(seed[:]), secret: secret,
+		hmacID: "urn:hmac:" + name, hmacKey: seed[:],
+	}
 }
 
 func (r *ring) public() coffer.PublicKey { return r.Key(coffer.AgreementKey) }
