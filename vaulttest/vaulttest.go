@@ -31,6 +31,9 @@ type House struct {
 	Delegate func(t testing.TB, id coffer.ObjectID, expires time.Time, actions ...string) []byte
 	// Revoke revokes a capability, as Alice.
 	Revoke func(ctx context.Context, capability []byte) error
+	// DelegateAt is Delegate for what is below the vault's URL at a path: "/held", or "/inbox". Without it, what others
+	// do there is not played.
+	DelegateAt func(t testing.TB, path string, expires time.Time, actions ...string) []byte
 }
 
 // wait bounds everything that should happen at once.
@@ -55,10 +58,16 @@ func Run(t *testing.T, open func(t *testing.T) *House) {
 		{"who follows is woken", (*script).follow},
 		{"chunks are read as a whole set", (*script).chunks},
 		{"chunks that are not what they say are refused", (*script).badChunks},
+		{"a stream is patched at once", (*script).patches},
 		{"bad input changes nothing", (*script).badInput},
 		{"who has no right sees nothing", (*script).stranger},
 		{"a delegate does what was delegated", (*script).delegate},
 		{"a revoked delegate does nothing, at once", (*script).revoked},
+		{"a secret admits to its object alone", (*script).held},
+		{"a secret that was replaced admits to nothing", (*script).replacedSecret},
+		{"who holds secrets sets no tags but theirs", (*script).heldTags},
+		{"who holds secrets needs a right, too", (*script).heldByDelegates},
+		{"a message is left and taken out", (*script).inbox},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*wait)
@@ -91,12 +100,12 @@ func document(id coffer.ObjectID, sequence uint64, stream *coffer.Stream, tags .
 	if len(tags) > 0 {
 		w.Indexed = []edv.Entry{entry}
 	}
-	if stream != nil {
-		w.Stream = &edv.StreamRef{}
-		if !stream.Pending {
-			w.Stream = &edv.StreamRef{Sequence: &stream.Sequence, Chunks: &stream.Chunks}
-		}
-	}
+	return compose(w, stream)
+}
+
+// compose completes a document.
+func compose(w edv.Document, stream *coffer.Stream) *coffer.Document {
+	w.Stream = edv.NewStreamRef(stream)
 	random := coffer.NewObjectID().String()
 	w.JWE = fmt.Appendf(nil, `{"protected":"eyJlbmMiOiJYQzIwUCJ9","recipients":[{"header":{"kid":"urn:example:kak",`+
 		`"alg":"ECDH-ES+A256KW"},"encrypted_key":"AAAA"}],"iv":"AAAA","ciphertext":"%s","tag":"AAAA"}`, random)
@@ -104,7 +113,7 @@ func document(id coffer.ObjectID, sequence uint64, stream *coffer.Stream, tags .
 	if err != nil {
 		panic(err)
 	}
-	return &coffer.Document{ID: id, Sequence: sequence, Tags: edv.Tags(w.Indexed), Stream: stream, Body: body}
+	return &coffer.Document{ID: w.ID, Sequence: w.Sequence, Tags: edv.Tags(w.Indexed), Stream: stream, Body: body}
 }
 
 // next returns a revision that replaces d.
@@ -600,7 +609,13 @@ func (s *script) putChunk(id coffer.ObjectID, sequence, index uint64, text strin
 
 func (s *script) wantChunk(id coffer.ObjectID, sequence, index uint64, text string) {
 	s.Helper()
-	wantRef, want := raw(sequence, index, text)
+	ref, b := raw(sequence, index, text)
+	s.wantBytes(id, ref, b)
+}
+
+func (s *script) wantBytes(id coffer.ObjectID, wantRef coffer.ChunkRef, want []byte) {
+	s.Helper()
+	index := wantRef.Index
 	ref, r, err := s.v.Chunk(s.ctx, id, index)
 	if err != nil {
 		s.Fatalf("chunk: %v", err)

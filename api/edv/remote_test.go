@@ -66,6 +66,9 @@ func TestRemoteVault(t *testing.T) {
 						}
 						return delegate(t, alice, v.URL(), bob, target, expires, actions...)
 					},
+					DelegateAt: func(t testing.TB, path string, expires time.Time, actions ...string) []byte {
+						return delegate(t, alice, v.URL(), bob, v.URL()+path, expires, actions...)
+					},
 					Revoke: v.Revoke,
 				}
 			})

@@ -29,16 +29,25 @@ func TestVaultContract(t *testing.T) {
 			Revoke: func(ctx context.Context, capability []byte) error {
 				return owner.Revoke(ctx, url+"/zcaps/revocations/x", vaults.Chain(t, capability), capability)
 			},
+			DelegateAt: func(t testing.TB, path string, expires time.Time, actions ...string) []byte {
+				return delegateAt(t, alice, bob, url, path, expires, actions)
+			},
 		}
 	})
 }
 
 func delegate(t testing.TB, from, to coffer.Keyring, url string, object coffer.ObjectID, expires time.Time, actions []string) []byte {
 	t.Helper()
-	o := grant.DelegateOptions{Controller: to.DID(), Target: url + "/documents", Expires: expires, Created: time.Now()}
+	path := "/documents"
 	if object != (coffer.ObjectID{}) {
-		o.Target += "/" + object.String()
+		path += "/" + object.String()
 	}
+	return delegateAt(t, from, to, url, path, expires, actions)
+}
+
+func delegateAt(t testing.TB, from, to coffer.Keyring, url, path string, expires time.Time, actions []string) []byte {
+	t.Helper()
+	o := grant.DelegateOptions{Controller: to.DID(), Target: url + path, Expires: expires, Created: time.Now()}
 	for _, a := range actions {
 		o.Actions = append(o.Actions, grant.Action(a))
 	}
