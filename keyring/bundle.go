@@ -15,8 +15,10 @@ import (
 )
 
 // A bundle is an identity on its way to another device, or put by for recovery: all generations, and not the device. It
-// is always sealed. Its first byte says how: hybridForm, or secretForm, XChaCha20-Poly1305 under a secret.
+// is always sealed. Its first byte says how: by HPKE to a public key as of a DeliveryKey, or by XChaCha20-Poly1305
+// under a secret.
 const (
+	keyForm        = 1
 	secretForm     = 2
 	bundleVersion  = 1                 // the first byte within
 	bundleInfo     = "coffer-bundle/1" // HPKE's info, and what is authenticated besides under a secret
@@ -42,7 +44,7 @@ func (r *Ring) SealBundle(public []byte) ([]byte, error) {
 	if err != nil {
 		return nil, coffer.Errorf(op, coffer.Invalid, "not a public key for a bundle")
 	}
-	return append([]byte{hybridForm}, sealed...), nil
+	return append([]byte{keyForm}, sealed...), nil
 }
 
 // SealBundleUnder seals the secrets of the identity under a secret that cannot be guessed, like [Pairing.Key]. It is
@@ -71,8 +73,8 @@ func (r *Ring) sealBundleUnder(secret [32]byte, random io.Reader) ([]byte, error
 	return aead.Seal(append([]byte{secretForm}, nonce...), nonce, b, []byte(bundleInfo)), nil
 }
 
-// OpenBundleUnder returns the identity that was sealed by SealBundleUnder, with a new device. It is Corrupt if it was not
-// sealed under this secret, Invalid if a newer version made it.
+// OpenBundleUnder returns the identity that was sealed by SealBundleUnder, with a new device. It is Corrupt if it was
+// not sealed under this secret, Invalid if a newer version made it.
 func OpenBundleUnder(secret [32]byte, sealed []byte) (*Ring, error) {
 	const op = "open bundle"
 	if len(sealed) < 1+chacha20poly1305.NonceSizeX || len(sealed) > 2*maxBundle || sealed[0] != secretForm {
@@ -96,7 +98,7 @@ var errNoBundle = coffer.Errorf("open bundle", coffer.Corrupt, "not a bundle, or
 
 // openBundle opens what SealBundle sealed to the key that the seed stands for.
 func openBundle(seed, sealed []byte) (*Ring, error) {
-	if len(sealed) == 0 || len(sealed) > 2*maxBundle || sealed[0] != hybridForm {
+	if len(sealed) == 0 || len(sealed) > 2*maxBundle || sealed[0] != keyForm {
 		return nil, errNoBundle
 	}
 	b, err := openHPKE(deliveryPrivate(seed), []byte(bundleInfo), sealed[1:])
@@ -131,8 +133,8 @@ func openedBundle(b []byte) (*Ring, error) {
 // Whoever knows the device's public key can seal something to it, so the bundle must carry on from what is here: it has
 // the same keys, as far as both have them, a DID that all DIDs here lead to by their signatures, and no fewer
 // generations of any use. It is a Conflict if it does not, as when two devices rotated at the same time; Corrupt if it
-// was not sealed to this device, NotExist if the Ring has none, Invalid if a newer version made it, Locked once the Ring
-// is closed.
+// was not sealed to this device, NotExist if the Ring has none, Invalid if a newer version made it, Locked once the
+// Ring is closed.
 //
 // That does not help against who has the secrets, such as the thief of a device: until it has received the owner's
 // rotation a device takes the thief's, too.

@@ -40,8 +40,9 @@ const (
 		ed25519.SignatureSize
 )
 
-// Card returns the identity's card as text, signed for the purpose coffer.Statement. The name may be empty. It is public.
-// Invalid if the name is longer than 256 bytes or has characters that do not print; Locked once the Ring is closed.
+// Card returns the identity's card as text, signed for the purpose coffer.Statement. The name may be empty. It is
+// public. Invalid if the name is longer than 256 bytes or has characters that do not print; Locked once the Ring is
+// closed.
 func (r *Ring) Card(ctx context.Context, name string) (string, error) {
 	name = norm.NFC.String(name)
 	if !isName(name) {

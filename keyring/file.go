@@ -19,8 +19,8 @@ import (
 // already, Invalid if the Protection is, Denied or Unavailable if the disk or the keychain refuses.
 func Save(path string, r *Ring, p Protection) error { return save(path, r, p, false) }
 
-// Replace is Save, but takes the place of a file that may be there: at every moment the old one or the new one is. It is
-// a Conflict if that file is of a newer version than the Ring needs, which may hold keys that the Ring has not.
+// Replace is Save, but takes the place of a file that may be there: at every moment the old one or the new one is. It
+// is a Conflict if that file is of a newer version than the Ring needs, which may hold keys that the Ring has not.
 func Replace(path string, r *Ring, p Protection) error { return save(path, r, p, true) }
 
 func save(path string, r *Ring, p Protection, replace bool) error {

@@ -43,8 +43,8 @@ func same(t *testing.T, a, b *Ring) {
 	peer := Generate().Key(coffer.AgreementKey).Public
 	ga, _ := a.Agree(ctx, peer)
 	gb, _ := b.Agree(ctx, peer)
-	if a.DID() != b.DID() || a.hmacIDs[0] != b.hmacIDs[0] || len(sa) == 0 || !bytes.Equal(sa, sb) || !bytes.Equal(ma, mb) ||
-		!bytes.Equal(ga, gb) {
+	if a.DID() != b.DID() || a.hmacIDs[0] != b.hmacIDs[0] || len(sa) == 0 || !bytes.Equal(sa, sb) ||
+		!bytes.Equal(ma, mb) || !bytes.Equal(ga, gb) {
 		t.Error("not the same identity")
 	}
 }

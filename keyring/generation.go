@@ -63,9 +63,9 @@ func (r *Ring) Earlier() []coffer.Keyring {
 	return earlier
 }
 
-// Rotated returns the identity with one more generation, of random keys, of each of these uses; of all if none is named.
-// The earlier ones stay usable. With Signing it gets another DID, and the old and the new key sign that it goes on under
-// it ([Ring.Succession]). It has a device, a new one if r has none. Both Rings are to be closed.
+// Rotated returns the identity with one more generation, of random keys, of each of these uses; of all if none is
+// named. The earlier ones stay usable. With Signing it gets another DID, and the old and the new key sign that it goes
+// on under it ([Ring.Succession]). It has a device, a new one if r has none. Both Rings are to be closed.
 //
 // Put it into the file ([Replace]) before anything is done with it.
 //

@@ -1,8 +1,8 @@
 // Package keyring is the only holder of private keys.
 //
 // A [Ring] is one identity: an Ed25519 key that signs, the X25519 key that is the same point seen from the other side,
-// to which others encrypt, an HMAC key that blinds what is indexed, a delivery key that withstands quantum computers, to
-// which others send keys, and a vault secret, from which all follows that the identity keeps for itself. Its name is
+// to which others encrypt, an HMAC key that blinds what is indexed, a delivery key that withstands quantum computers,
+// to which others send keys, and a vault secret, from which all follows that the identity keeps for itself. Its name is
 // the did:key of the signing key, so the name alone tells others how to check its signatures and how to encrypt to it.
 // A Ring uses its keys on request and hands none of them out; what it prints, logs or marshals holds no secret.
 //
@@ -93,8 +93,8 @@ func Generate() *Ring {
 	return fromRoot(root)
 }
 
-// Bearer returns the identity whose root is the seed: for a seed that was handed over in a link. Whoever has the seed is
-// that identity.
+// Bearer returns the identity whose root is the seed: for a seed that was handed over in a link. Whoever has the seed
+// is that identity.
 func Bearer(seed [32]byte) *Ring { return fromRoot(bytes.Clone(seed[:])) }
 
 // Labels keep what is derived from one secret apart (doc/keyring.md, section "What is derived"). The first three are of
@@ -247,11 +247,10 @@ func (r *Ring) Pseudonym(ctx context.Context, label string) (coffer.Keyring, err
 	return r.newest().Pseudonym(ctx, label)
 }
 
-// Receive opens what was sealed to the DeliveryKey by HPKE with this info and no associated data, trying each generation
-// that is kept, newest first. Sealed is the encapsulated key and the ciphertext, and may have a byte before them that
-// says how it was made: 1 for MLKEM768-X25519, 2 for DHKEM(X25519, HKDF-SHA256) to the AgreementKey; without one it is
-// MLKEM768-X25519. KDF and AEAD are HKDF-SHA256 and ChaCha20-Poly1305. It is Corrupt if nothing opens it, or it is longer
-// than 1 MiB; Locked once the Ring is closed.
+// Receive opens what was sealed to the DeliveryKey by HPKE (RFC 9180, base mode; MLKEM768-X25519, HKDF-SHA256,
+// ChaCha20-Poly1305) with this info and no associated data: the encapsulated key, then the ciphertext. It tries each
+// generation that is kept, newest first. It is Corrupt if none opens it, or it is of more than 1 MiB; Locked once the
+// Ring is closed.
 func (r *Ring) Receive(ctx context.Context, info, sealed []byte) ([]byte, error) {
 	return r.newest().Receive(ctx, info, sealed)
 }

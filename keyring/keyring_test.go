@@ -154,7 +154,8 @@ func TestDerivation(t *testing.T) {
 		}
 	}
 	a, b := Generate(), Generate()
-	if a.DID() == b.DID() || a.hmacIDs[0] == b.hmacIDs[0] || bytes.Equal(a.secrets.seeds[HMAC][0], b.secrets.seeds[HMAC][0]) {
+	if a.DID() == b.DID() || a.hmacIDs[0] == b.hmacIDs[0] ||
+		bytes.Equal(a.secrets.seeds[HMAC][0], b.secrets.seeds[HMAC][0]) {
 		t.Error("two roots, one identity")
 	}
 }
@@ -272,7 +273,9 @@ func TestShowsNothing(t *testing.T) {
 	words := Passphrase([]byte("open sesame"))
 	var out strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%p", "%t"} {
-		for _, v := range []any{r, wrapped, &wrapped, []*Ring{r}, view, pairing, recovery, words, &words, []Protection{words}} {
+		for _, v := range []any{
+			r, wrapped, &wrapped, []*Ring{r}, view, pairing, recovery, words, &words, []Protection{words},
+		} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
 	}

@@ -3,7 +3,6 @@ package keyring
 import (
 	"bytes"
 	"context"
-	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/hpke"
@@ -174,63 +173,24 @@ func deliveryPrivate(seed []byte) hpke.PrivateKey {
 	return k
 }
 
-// The first byte of what was sealed by HPKE.
-const (
-	hybridForm  = 1 // MLKEM768-X25519
-	classicForm = 2 // DHKEM(X25519, HKDF-SHA256)
-)
-
-// maxSealed bounds the work that one delivery can ask for.
-const maxSealed = 1 << 20
+// maxReceived bounds the work that one delivery can ask for: 1 MiB of plaintext, the encapsulated key and the tag.
+const maxReceived = 1<<20 + 1120 + 16
 
 // Receive is [Ring.Receive]: a view does not differ in what it can open.
 func (v *view) Receive(_ context.Context, info, sealed []byte) (opened []byte, err error) {
 	const op = "receive"
-	if len(sealed) == 0 || len(sealed) > maxSealed {
-		return nil, coffer.Errorf(op, coffer.Corrupt, "not sealed to this identity")
+	if len(sealed) > maxReceived {
+		return nil, coffer.Errorf(op, coffer.Corrupt, "too long")
 	}
-	err = v.ring.use(op, func(s *secrets) (err error) {
-		opened, err = s.receive(info, sealed)
-		return err
+	err = v.ring.use(op, func(s *secrets) error {
+		for _, seed := range slices.Backward(s.seeds[Delivery]) {
+			if opened, err = openHPKE(deliveryPrivate(seed), info, sealed); err == nil {
+				return nil
+			}
+		}
+		return coffer.Errorf(op, coffer.Corrupt, "not sealed to this identity")
 	})
 	return opened, err
-}
-
-// receive opens what is not empty. A form without its byte may begin with any byte. Taking one form for another does no
-// harm: nothing opens but what was sealed to the very key, in the very form.
-func (s *secrets) receive(info, sealed []byte) ([]byte, error) {
-	type key struct {
-		hpke.PrivateKey
-		sealed []byte
-	}
-	keys := func(yield func(key) bool) {
-		if sealed[0] == hybridForm {
-			for _, seed := range slices.Backward(s.seeds[Delivery]) {
-				if !yield(key{deliveryPrivate(seed), sealed[1:]}) {
-					return
-				}
-			}
-		}
-		if sealed[0] == classicForm {
-			for _, k := range slices.Backward(s.signers) {
-				private, err := hpke.DHKEM(ecdh.X25519()).NewPrivateKey(k.agreement)
-				if err == nil && !yield(key{private, sealed[1:]}) {
-					return
-				}
-			}
-		}
-		for _, seed := range slices.Backward(s.seeds[Delivery]) {
-			if !yield(key{deliveryPrivate(seed), sealed}) {
-				return
-			}
-		}
-	}
-	for k := range keys {
-		if opened, err := openHPKE(k.PrivateKey, info, k.sealed); err == nil {
-			return opened, nil
-		}
-	}
-	return nil, coffer.Errorf("receive", coffer.Corrupt, "not sealed to this identity")
 }
 
 func openHPKE(k hpke.PrivateKey, info, sealed []byte) ([]byte, error) {

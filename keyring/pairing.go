@@ -25,8 +25,8 @@ const (
 	maxCode    = 128 // of the text, with all that people put between
 )
 
-// NewPairing returns a random code and what follows from it. The code looks like ABCD-EFGH-JKMN-PQRS-TVWX-YZ01. It is as
-// secret as the identity for as long as there is a bundle under it.
+// NewPairing returns a random code and what follows from it. The code looks like ABCD-EFGH-JKMN-PQRS-TVWX-YZ01. It is
+// as secret as the identity for as long as there is a bundle under it.
 func NewPairing() (code string, p Pairing) {
 	var data [codeData]byte
 	rand.Read(data[:])
@@ -52,8 +52,8 @@ func formatCode(data [codeData]byte) string {
 }
 
 // ParsePairing reads a code as people type it: in capitals or not, with any spaces and hyphens, O for 0, I and L for 1.
-// It is Invalid if characters are missing or too many, and if up to four are wrong or two are swapped; of other mistakes
-// it takes one in a million for a code.
+// It is Invalid if characters are missing or too many, and if up to four are wrong or two are swapped; of other
+// mistakes it takes one in a million for a code.
 func ParsePairing(code string) (Pairing, error) {
 	const op = "pairing code"
 	if len(code) > maxCode {

@@ -24,8 +24,8 @@ const (
 // maxPassphrase is the greatest length of a passphrase.
 const maxPassphrase = 1024
 
-// Passphrase seals the file under a passphrase of 1 to 1024 bytes, by Argon2id, in Unicode's form NFC: it does not matter
-// how a keyboard composes letters.
+// Passphrase seals the file under a passphrase of 1 to 1024 bytes, by Argon2id, in Unicode's form NFC: it does not
+// matter how a keyboard composes letters.
 func Passphrase(passphrase []byte) Protection {
 	return Protection{kind: byPassphrase, passphrase: &passphrase, cost: defaultCost}
 }

@@ -42,8 +42,8 @@ func phrase(entropy [32]byte) string {
 	return words
 }
 
-// ParsePhrase reads a phrase as people type it: in capitals or not, with any space between. It is Invalid, and the reason
-// says which word by its place, if there are not 24 words, one is not in the list, or they do not fit together.
+// ParsePhrase reads a phrase as people type it: in capitals or not, with any space between. It is Invalid, and the
+// reason says which word by its place, if there are not 24 words, one is not in the list, or they do not fit together.
 func ParsePhrase(words string) (*Recovery, error) {
 	const op = "recovery phrase"
 	if len(words) > maxPhrase {
@@ -89,8 +89,8 @@ func (r *Recovery) Secret() coffer.Secret { return coffer.Secret(r.derive("open"
 // bundle of another identity to the phrase.
 func (r *Recovery) Public() []byte { return bytes.Clone(r.public) }
 
-// Open returns the identity in a bundle that was sealed to Public, with a new device. It is Corrupt if it was not sealed
-// to the phrase, Invalid if a newer version made it. Compare the DID with the one expected, if that is known.
+// Open returns the identity in a bundle that was sealed to Public, with a new device. It is Corrupt if it was not
+// sealed to the phrase, Invalid if a newer version made it. Compare the DID with the one expected, if that is known.
 func (r *Recovery) Open(sealed []byte) (*Ring, error) {
 	seed := r.derive("key", 32)
 	defer clear(seed)
