@@ -9,6 +9,7 @@ import (
 	"github.com/cofferhq/coffer/api/edv"
 	"github.com/cofferhq/coffer/coffertest"
 	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/ledger"
 	"github.com/cofferhq/coffer/node"
 	"github.com/cofferhq/coffer/vaulttest"
 )
@@ -69,11 +70,21 @@ func TestRemoteVault(t *testing.T) {
 					DelegateAt: func(t testing.TB, path string, expires time.Time, actions ...string) []byte {
 						return delegate(t, alice, v.URL(), bob, v.URL()+path, expires, actions...)
 					},
+					Ledger: &vaulttest.Ledger{Origin: ledger.Origin(v.URL()), Key: logKey(t, asAlice)},
 					Revoke: v.Revoke,
 				}
 			})
 		})
 	}
+}
+
+func logKey(t testing.TB, c *edv.Client) string {
+	t.Helper()
+	key, err := c.LogKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // delegate returns a capability from one to another.

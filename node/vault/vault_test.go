@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/coffertest"
 	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/ledger"
 	"github.com/cofferhq/coffer/node/vault"
 	"github.com/cofferhq/coffer/vaulttest"
 )
@@ -31,6 +32,13 @@ func TestVaultContract(t *testing.T) {
 			},
 			DelegateAt: func(t testing.TB, path string, expires time.Time, actions ...string) []byte {
 				return delegateAt(t, alice, bob, url, path, expires, actions)
+			},
+			Ledger: &vaulttest.Ledger{
+				Origin: ledger.Origin(url), Key: coffertest.LogSigner(t, coffertest.Origin).Verifier().String(),
+				Restart: func(t testing.TB) coffer.Vault {
+					vaults.Restart()
+					return vaults.As(vaults.Caller(t, alice, url, nil), id)
+				},
 			},
 		}
 	})
