@@ -116,18 +116,17 @@ func Load(path string, u Unlock) (*Ring, error) {
 		}
 		defer clear(passphrase)
 		wrong = "wrong passphrase or damaged file"
+		c := composed(passphrase)
+		defer clear(c)
+		// Files that older programs wrote may be sealed under the bytes as they were typed.
+		if !bytes.Equal(c, passphrase) && len(c) <= maxPassphrase {
+			r, err := f.openUnder(f.KDF.key(c, f.salt), wrong)
+			if !errors.Is(err, coffer.Locked) {
+				return r, err
+			}
+		}
 		if len(passphrase) > maxPassphrase {
 			return nil, coffer.Errorf("load keyring", coffer.Locked, wrong)
-		}
-		// Files that older programs wrote may be sealed under the bytes as they were typed.
-		if c := composed(passphrase); !bytes.Equal(c, passphrase) {
-			defer clear(c)
-			if len(c) <= maxPassphrase {
-				r, err := f.openUnder(f.KDF.key(c, f.salt), wrong)
-				if !errors.Is(err, coffer.Locked) {
-					return r, err
-				}
-			}
 		}
 		key = f.KDF.key(passphrase, f.salt)
 	case byKeychain:
@@ -151,8 +150,13 @@ func (f *sealedFile) openUnder(key []byte, wrong string) (*Ring, error) {
 }
 
 // composed returns a copy of a passphrase in Unicode's form NFC: what one keyboard composes, another may send in parts.
-// What is not UTF-8 stays as it is.
-func composed(passphrase []byte) []byte { return norm.NFC.Append(nil, passphrase...) }
+// What is not UTF-8 stays as it is, and so does what is too long in any form.
+func composed(passphrase []byte) []byte {
+	if len(passphrase) > 4*maxPassphrase {
+		return bytes.Clone(passphrase)
+	}
+	return norm.NFC.Append(nil, passphrase...)
+}
 
 // ChangeProtection seals the Ring in a file anew. On error the file is as it was.
 func ChangeProtection(path string, u Unlock, p Protection) error {

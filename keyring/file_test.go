@@ -359,6 +359,24 @@ func TestHeader(t *testing.T) {
 		}
 	}
 	// What only a holder of the key can write must be checked all the same.
+	two, _, err := must(imported(t, 0x11).WithDevice()).marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := append([]byte{1}, make([]byte, 32)...)
+	for name, c := range map[string]struct {
+		version int
+		secrets []byte
+	}{
+		"of version 2": {1, two}, "of version 1": {2, one}, "cut": {2, two[:len(two)-1]}, "longer": {2, append(two, 0)},
+		"without an identity": {2, two[:49]}, "just a device id": {2, two[:17]}, "not there": {2, nil},
+	} {
+		key, h, _ := words("x").newKey(bytes.NewReader(make([]byte, saltSize)))
+		b := must(seal(c.secrets, c.version, key, h, bytes.NewReader(make([]byte, 24))))
+		if _, err := Load(write(t, b), say("x")); !errors.Is(err, coffer.Corrupt) {
+			t.Errorf("secrets that are %s in a file of version %d: %v", name, c.version, err)
+		}
+	}
 	for name, secrets := range map[string][]byte{
 		"empty": {}, "short root": make([]byte, 32), "unknown": append([]byte{3}, make([]byte, 32)...),
 		"long root": append([]byte{1}, make([]byte, 33)...), "no id": append([]byte{2}, make([]byte, 64)...),

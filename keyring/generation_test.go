@@ -341,7 +341,20 @@ func TestCompose(t *testing.T) {
 	if err := Save(filepath.Join(t.TempDir(), "k"), r, Passphrase(given)); err != nil || string(given) != partsWord {
 		t.Errorf("the caller's passphrase became %q, %v", given, err)
 	}
-	if err := Save(filepath.Join(t.TempDir(), "k"), r, words("\xff\xfe")); err != nil {
-		t.Errorf("bytes that are no text: %v", err)
+	for name, word := range map[string]string{
+		"bytes that are no text": "\xff\xfe", "short enough once composed": strings.Repeat("e\u0301", maxPassphrase/2),
+	} {
+		path := filepath.Join(t.TempDir(), "k")
+		if err := Save(path, r, words(word)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Load(path, say(word)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, word := range []string{strings.Repeat("e\u0301", maxPassphrase/2+1), strings.Repeat("x", 1<<20)} {
+		if err := Save(filepath.Join(t.TempDir(), "k"), r, words(word)); !errors.Is(err, coffer.Invalid) {
+			t.Errorf("%d bytes: %v", len(word), err)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cofferhq/coffer"
@@ -103,6 +104,34 @@ func TestReceive(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestConcurrent uses one Ring from many sides while it is rotated and closed.
+func TestConcurrent(t *testing.T) {
+	ctx := context.Background()
+	r := must(Generate().WithDevice())
+	sealed := sealTo(t, r.Key(coffer.DeliveryKey), "", "m")
+	bundle := must(r.SealBundle(r.devicePublic))
+	var all sync.WaitGroup
+	for name, f := range map[string]func() error{
+		"sign":      func() error { _, err := r.Sign(ctx, coffer.Statement, nil); return err },
+		"derive":    func() error { _, err := r.Derive(ctx, "x"); return err },
+		"pseudonym": func() error { _, err := r.Pseudonym(ctx, "x"); return err },
+		"receive":   func() error { _, err := r.Receive(ctx, nil, sealed); return err },
+		"rotate":    func() error { _, err := r.Rotated(); return err },
+		"bundle":    func() error { _, err := r.ReceiveBundle(bundle); return err },
+		"close":     func() error { return r.Close() },
+		"read":      func() error { r.Key(coffer.DeliveryKey); r.Earlier(); r.FormerDIDs(); r.Device(); return nil },
+	} {
+		all.Go(func() {
+			for range 20 {
+				if err := f(); err != nil && !errors.Is(err, coffer.Locked) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func FuzzReceive(f *testing.F) {
