@@ -147,15 +147,11 @@ func (s *Stream) inside() (jsontext.Value, error) {
 
 // outside returns what the provider is told of the stream.
 func (s *Stream) outside() (*edv.StreamRef, *coffer.Stream) {
-	if s.Pending {
-		return &edv.StreamRef{}, &coffer.Stream{Pending: true}
+	out := &coffer.Stream{Pending: true}
+	if !s.Pending {
+		out = &coffer.Stream{Sequence: s.Sequence, Chunks: s.Chunks, Patch: s.Patch}
 	}
-	sequence, chunks := s.Sequence, s.Chunks
-	ref := &edv.StreamRef{Sequence: &sequence, Chunks: &chunks}
-	if patch := s.Patch; patch != 0 {
-		ref.Patch = &patch
-	}
-	return ref, &coffer.Stream{Sequence: sequence, Chunks: chunks, Patch: s.Patch}
+	return edv.NewStreamRef(out), out
 }
 
 // decodeStream reads what a document with this sequence says of its stream.

@@ -323,7 +323,7 @@ func (r *Reader) fill() {
 		f := &future{number: number, cancel: cancel, done: make(chan struct{})}
 		go func() {
 			defer close(f.done)
-			f.plain, f.err = r.Chunk(ctx, r.room(buffer), number)
+			f.plain, f.err = r.Chunk(ctx, r.room(buffer), f.number)
 		}()
 		r.queue = append(r.queue, f)
 	}
