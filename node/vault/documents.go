@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
@@ -64,8 +65,9 @@ func (v *View) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 }
 
 // Reindex replaces the present revision, its only parent, by one with the same sequence and stream that differs in
-// its tags. Conflict if it is not present, or sequence or stream would change. That the body, which is opaque here, says
-// the same but for the tags is the wire's to see to.
+// its tags. Conflict if it is not present, or sequence or stream would change. Who may write the index alone may not
+// change by which secrets the object is reached: Denied. That the body, which is opaque here, says the same but for the
+// tags is the wire's to see to.
 func (v *View) Reindex(ctx context.Context, d *coffer.Document) (coffer.Change, error) {
 	defer v.s.gates.write(v.id)()
 	if _, err := v.decide(ctx, grant.Write, v.document(d.ID), v.document(d.ID)+"/index"); err != nil {
@@ -83,6 +85,11 @@ func (v *View) Reindex(ctx context.Context, d *coffer.Document) (coffer.Change, 
 	if d.Sequence != present.Sequence || (d.Stream == nil) != (present.Stream == nil) ||
 		d.Stream != nil && *d.Stream != *present.Stream {
 		return coffer.Change{}, coffer.Errorf("reindex", coffer.Conflict, "changes more than the tags")
+	}
+	if !slices.Equal(verifiers(d), verifiers(present)) { // nor let in whom the document does not
+		if _, err := v.allow(ctx, grant.Write, v.document(d.ID)); err != nil {
+			return coffer.Change{}, err
+		}
 	}
 	w.Reindex = true
 	changes, err := v.commit(ctx, []store.Write{w})

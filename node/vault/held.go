@@ -107,6 +107,16 @@ func checkTags(tags, present []coffer.Tag) error {
 	return nil
 }
 
+// verifiers returns the document's tags that have to do with secrets.
+func verifiers(d *coffer.Document) (tags []coffer.Tag) {
+	for _, t := range d.Tags {
+		if t.Key == coffer.AccessKey {
+			tags = append(tags, t)
+		}
+	}
+	return tags
+}
+
 // verifier reports whether the tag is the verifier of a secret.
 func verifier(t coffer.Tag) bool {
 	switch coffer.Access(t.Name) {

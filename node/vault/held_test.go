@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -209,6 +210,27 @@ func TestHeldLimits(t *testing.T) {
 	one := s.as(s.bob, s.delegate(s.alice, "", s.bob, "/held/"+coffer.NewObjectID().String(), grant.Write, grant.Read))
 	_, err = coffer.Put(t.Context(), knowing(one, secret(1)), admitting(coffer.NewObjectID(), secret(1)))
 	s.want(err, coffer.Denied, "by a capability for one object")
+}
+
+// TestIndexWriter has somebody who may write an object's index alone try to let himself in.
+func TestIndexWriter(t *testing.T) {
+	s := tell(t, vault.Limits{})
+	d := s.put(admitting(coffer.NewObjectID(), secret(1)))
+	bob := s.as(s.bob, s.delegate(s.alice, "", s.bob, "/documents/"+d.ID.String()+"/index", grant.Write))
+	reindexed := func(tags ...coffer.Tag) *coffer.Document {
+		return &coffer.Document{ID: d.ID, Parents: []coffer.Rev{d.Rev()}, Body: d.Body, Tags: tags}
+	}
+	for _, tags := range [][]coffer.Tag{
+		{secret(2).Tag(d.ID, coffer.OpenAccess)}, append(slices.Clone(d.Tags), secret(2).Tag(d.ID, coffer.OpenAccess)), nil,
+	} {
+		_, err := bob.Reindex(t.Context(), reindexed(tags...))
+		s.want(err, coffer.Denied, "other secrets")
+	}
+	d = reindexed(append(slices.Clone(d.Tags), coffer.Tag{Key: "k", Name: "n", Value: "v"})...)
+	_, err := bob.Reindex(t.Context(), d)
+	s.want(err, works, "other tags")
+	_, err = s.v.Reindex(t.Context(), reindexed(secret(2).Tag(d.ID, coffer.ReadAccess)))
+	s.want(err, works, "as Alice, other secrets")
 }
 
 // TestOneAnswer compares the answers to all that is not there for who holds secrets, word by word.
