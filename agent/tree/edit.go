@@ -370,7 +370,7 @@ func (c *cut) row(p place, r *row, depth int) (bool, error) {
 		}
 		c.nodes = append(c.nodes, n)
 	} else {
-		in, err := c.t.enter(c.ctx, p, r, false)
+		in, err := c.t.enter(c.ctx, p, r, true)
 		if err != nil {
 			return false, err
 		}
@@ -395,7 +395,7 @@ func (c *cut) folder(p place, depth int) (bool, error) {
 	}
 	f := p.folder()
 	for _, l := range slices.Backward(slices.Clone(f.subs)) {
-		in, err := c.t.into(c.ctx, p, l, f.id, false)
+		in, err := c.t.into(c.ctx, p, l, f.id, true)
 		if err != nil {
 			return false, err
 		}
