@@ -138,8 +138,8 @@ func (o *Opened) decodeAuthorship(b binding, m members, d *coffer.Document) erro
 }
 
 // CheckAuthor fails with Corrupt unless the document is a native object and the Ed25519 key signed it: its place, its
-// tags, and all that was sealed but the pad. Where the key has an ID or a Controller, they must be AuthorKey and Author;
-// a key that has neither must be known to be the author's.
+// tags, and all that was sealed but the pad. Where the key has an ID or a Controller, they must be AuthorKey and
+// Author; a key that has neither must be known to be the author's.
 func (o *Opened) CheckAuthor(key coffer.PublicKey) error {
 	if key.ID != "" && key.ID != o.AuthorKey || key.Controller != "" && key.Controller != o.Author {
 		return coffer.Errorf("author", coffer.Corrupt, "signed by another's key")

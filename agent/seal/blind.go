@@ -394,11 +394,11 @@ func (b *Blinder) mac(ctx context.Context, message []byte) (string, error) {
 
 // Equals returns the query for documents that match any of the filters. A filter maps attributes, written as in their
 // index, to values and matches a document that has all of them; an array in a filter is one value, a [Prefix] or a
-// [Range] many. An empty filter, and one whose attributes are all passed over, matches nothing. Invalid without filters,
-// for what [coffer.Query.Check] refuses, for values that have no JSON form, for a Prefix or a Range that no index finds
-// and, if the Blinder is Strict, for attributes in no index. Exhausted when Ranges need more than [coffer.MaxFilters]
-// filters: one needs at most two for each bit of its values, two in one filter the product of what each needs. Otherwise
-// the keyring's own error.
+// [Range] many. An empty filter, and one whose attributes are all passed over, matches nothing. Invalid without
+// filters, for what [coffer.Query.Check] refuses, for values that have no JSON form, for a Prefix or a Range that no
+// index finds and, if the Blinder is Strict, for attributes in no index. Exhausted when Ranges need more than
+// [coffer.MaxFilters] filters: one needs at most two for each bit of its values, two in one filter the product of what
+// each needs. Otherwise the keyring's own error.
 func (b *Blinder) Equals(ctx context.Context, filters ...map[string]any) (coffer.Query, error) {
 	if len(filters) == 0 || len(filters) > coffer.MaxFilters {
 		return coffer.Query{}, coffer.Errorf("query", coffer.Invalid, "no filters, or too many")
@@ -473,8 +473,11 @@ func (b *Blinder) Has(ctx context.Context, paths ...string) (coffer.Query, error
 	values := make(map[string][]hash, len(paths))
 	for _, path := range paths {
 		values[path] = []hash{{}} // any one value will do: only names are asked for
+		if slices.ContainsFunc(b.indexes, func(i index) bool { return slices.Contains(i.paths, path) }) {
+			continue
+		}
 		for _, r := range b.reaches {
-			if r.path != path || slices.ContainsFunc(b.indexes, func(i index) bool { return slices.Contains(i.paths, path) }) {
+			if r.path != path {
 				continue
 			}
 			name, err := b.blindName(ctx, r.name)

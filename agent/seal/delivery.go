@@ -50,10 +50,10 @@ func (s suite) parts() (hpke.KEM, hpke.KDF, hpke.AEAD) {
 }
 
 // Deliver seals plaintext to a [coffer.DeliveryKey] and returns the encapsulated key followed by the ciphertext, for
-// [coffer.Owner].Receive with the same info: HPKE (RFC 9180) in base mode without associated data, with MLKEM768-X25519,
-// so that it stays sealed even when X25519 is broken. It says nothing of the recipient, and nothing of the sender: who
-// it comes from must stand in the plaintext, signed. Invalid for a key that is none, and beyond [MaxDelivery] or
-// [MaxInfo].
+// [coffer.Owner].Receive with the same info: HPKE (RFC 9180) in base mode without associated data, with
+// MLKEM768-X25519, so that it stays sealed even when X25519 is broken. It says nothing of the recipient, and nothing
+// of the sender: who it comes from must stand in the plaintext, signed. Invalid for a key that is none, and beyond
+// [MaxDelivery] or [MaxInfo].
 func Deliver(public, info, plaintext []byte) ([]byte, error) {
 	return hybridSuite.seal(public, info, plaintext)
 }
@@ -143,9 +143,9 @@ func (k heldKey) Curve() ecdh.Curve                         { return ecdh.X25519
 func (k heldKey) PublicKey() *ecdh.PublicKey                { return k.public }
 func (k heldKey) ECDH(peer *ecdh.PublicKey) ([]byte, error) { return k.agree(peer.Bytes()) }
 
-// PadDelivery returns the message in a form of just size bytes, so that what is delivered does not show how long it is:
-// a version byte, the length in 4 bytes, the message, zeros. Exhausted when size is not at least [PadOverhead] more than
-// the message.
+// PadDelivery returns the message in a form of just size bytes, so that what is delivered does not show how long it
+// is: a version byte, the length in 4 bytes, the message, zeros. Exhausted when size is not at least [PadOverhead]
+// more than the message.
 func PadDelivery(message []byte, size int) ([]byte, error) {
 	if size > MaxDelivery || size-PadOverhead < len(message) {
 		return nil, coffer.Errorf("deliver", coffer.Exhausted, "message does not fit")

@@ -6,6 +6,7 @@ import (
 	"crypto/hpke"
 	"crypto/rand"
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/cofferhq/coffer"
@@ -101,6 +102,37 @@ func TestDeliverClassic(t *testing.T) {
 	alice.fail = coffer.Errorf("keyring", coffer.Locked, "passphrase needed")
 	if _, err := ReceiveClassic(t.Context(), alice, info, sealed); !errors.Is(err, coffer.Locked) {
 		t.Errorf("a locked keyring: %v", err)
+	}
+}
+
+// What was delivered once opens for ever.
+func TestKnownDeliveries(t *testing.T) {
+	for file, test := range map[string]struct {
+		kem  hpke.KEM
+		info string
+	}{
+		"testdata/delivery1.txt": {hpke.MLKEM768X25519(), "test"},
+		"testdata/classic1.txt":  {hpke.DHKEM(ecdh.X25519()), "coffer classic delivery\x00test"},
+	} {
+		key, err := test.kem.DeriveKeyPair(bytes.Repeat([]byte{1}, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, ok := decode64(string(bytes.TrimSpace(text)))
+		if !ok {
+			t.Fatal("not base64url")
+		}
+		b, err := hpke.Open(key, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), []byte(test.info), sealed)
+		if err != nil || len(b) != 64 {
+			t.Fatalf("%s: %x, %v", file, b, err)
+		}
+		if message, err := UnpadDelivery(b); err != nil || string(message) != "a key" {
+			t.Errorf("%s: %q, %v", file, message, err)
+		}
 	}
 }
 

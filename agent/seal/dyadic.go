@@ -51,8 +51,8 @@ const (
 type Prefix string
 
 // A Range in a filter of [Blinder.Equals] matches the values between two bounds. A bound that is nil is none. For
-// Integers and Numbers a bound is any Go integer or float, for Times and Days a [time.Time] or a text as the values are;
-// a bound for Days is the day in UTC that it falls on.
+// Integers and Numbers a bound is any Go integer or float, for Times and Days a [time.Time] or a text as the values
+// are; a bound for Days is the day in UTC that it falls on.
 type Range struct {
 	From, To    any
 	After, Till bool // whether From, and To, are left out
@@ -112,7 +112,8 @@ func (b *Blinder) reachOf(path string, prefixes bool) (*reach, bool) {
 }
 
 // appendTokens adds the attributes for what the reaches find in the document.
-func (b *Blinder) appendTokens(ctx context.Context, to []edv.Attribute, document map[string]any) ([]edv.Attribute, error) {
+func (b *Blinder) appendTokens(ctx context.Context, to []edv.Attribute, document map[string]any) (
+	[]edv.Attribute, error) {
 	for _, r := range b.reaches {
 		found, ok := follow(document, r.keys)
 		if !ok {

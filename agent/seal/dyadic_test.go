@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -153,7 +154,8 @@ func TestRangesOfIntegers(t *testing.T) {
 func TestRangesOfNumbers(t *testing.T) {
 	r := seeded(t)
 	b := mustBlind(t, newRing(t, "alice"), Index{Attributes: []string{"content.v"}, Match: Numbers})
-	special := []float64{0, math.Copysign(0, -1), 1, -1, math.MaxFloat64, -math.MaxFloat64, 5e-324, -5e-324, 0.1, 1 << 53}
+	special := []float64{0, math.Copysign(0, -1), 1, -1, math.MaxFloat64, -math.MaxFloat64, 5e-324, -5e-324, 0.1,
+		1 << 53}
 	value := func() float64 {
 		switch r.IntN(3) {
 		case 0:
@@ -192,7 +194,8 @@ func TestRangesOfTimes(t *testing.T) {
 	day := func() time.Time {
 		return time.Date(1900+r.IntN(200), 1, r.IntN(366), 0, 0, 0, 0, time.UTC)
 	}
-	try(t, b, r, 1500, day, func(t time.Time) string { return strconv.Quote(t.Format(time.DateOnly)) }, time.Time.Compare)
+	try(t, b, r, 1500, day, func(t time.Time) string { return strconv.Quote(t.Format(time.DateOnly)) },
+		time.Time.Compare)
 }
 
 // What is at the edges, and what is of another kind.
@@ -219,9 +222,11 @@ func TestRangeEdges(t *testing.T) {
 		q     Range
 		want  x
 	}{
-		{Integers, 0, Range{}, x{"1": true, "-1": true, "9223372036854775807": true, "-9223372036854775808": true, "1.0": true,
-			"12e1": true, "1.5": false, "9223372036854775808": false, "1e30": false, `"1"`: false, "null": false, "true": false,
-			"[]": false, "{}": false, "[5]": true, `["a",5]`: true}},
+		{Integers, 0, Range{}, x{"1": true, "-1": true, "9223372036854775807": true, "-9223372036854775808": true,
+			"1.0":  true,
+			"12e1": true, "1.5": false, "9223372036854775808": false, "1e30": false, `"1"`: false, "null": false,
+			"true": false,
+			"[]":   false, "{}": false, "[5]": true, `["a",5]`: true}},
 		{Integers, 0, Range{From: uint64(math.MaxUint64)}, never("1", "9223372036854775807")},
 		{Integers, 0, Range{To: uint64(math.MaxUint64)}, x{"1": true, "9223372036854775807": true}},
 		{Integers, 0, Range{From: -inf, To: inf}, x{"-9223372036854775808": true, "9223372036854775807": true}},
@@ -229,7 +234,8 @@ func TestRangeEdges(t *testing.T) {
 		{Integers, 0, Range{To: -inf}, never("-9223372036854775808")},
 		{Integers, 0, Range{From: math.MaxInt64, After: true}, never("9223372036854775807")},
 		{Integers, 0, Range{To: math.MinInt64, Till: true}, never("-9223372036854775808")},
-		{Integers, 0, Range{From: 9007199254740992, After: true}, x{"9007199254740993": true, "9007199254740992": false}},
+		{Integers, 0, Range{From: 9007199254740992, After: true}, x{"9007199254740993": true,
+			"9007199254740992": false}},
 		{Integers, 0, Range{From: 1.5, To: 2.5}, x{"1": false, "2": true, "3": false}},
 		{Integers, 0, Range{From: -2.5, To: -1.5}, x{"-1": false, "-2": true, "-3": false}},
 		{Integers, 0, Range{From: 1.5, To: 2.5, After: true, Till: true}, x{"1": false, "2": true, "3": false}},
@@ -248,10 +254,12 @@ func TestRangeEdges(t *testing.T) {
 		{Numbers, 0, Range{From: -inf, To: inf}, x{"1.7976931348623157e308": true, "-1.7976931348623157e308": true}},
 		{Numbers, 0, Range{From: int64(1<<53 + 1)}, x{"9007199254740992": false, "9007199254740994": true}},
 		{Numbers, 0, Range{To: int64(1<<53 + 1)}, x{"9007199254740992": true, "9007199254740994": false}},
-		{Times, 0, Range{From: at("2026-01-01"), To: at("2026-01-02"), Till: true}, x{`"2026-01-01"`: true, `"2026-01-02"`: false,
+		{Times, 0, Range{From: at("2026-01-01"), To: at("2026-01-02"), Till: true}, x{`"2026-01-01"`: true,
+			`"2026-01-02"`:                     false,
 			`"2026-01-01T23:59:59.999999999Z"`: true, `"2026-01-02T00:30:00+01:00"`: true, `"2026"`: false, "1": false,
 			`"1600-01-01"`: false, `"2026-01-01 00:00"`: false}},
-		{Times, 0, Range{From: "1000-01-01", To: "9999-01-01"}, x{`"2026-01-01"`: true, `"2262-04-11"`: true, `"2263-01-01"`: false}},
+		{Times, 0, Range{From: "1000-01-01", To: "9999-01-01"}, x{`"2026-01-01"`: true, `"2262-04-11"`: true,
+			`"2263-01-01"`: false}},
 		{Times, 0, Range{From: "9999-01-01"}, never(`"2026-01-01"`, `"2262-04-11T23:47:16.854775807Z"`)},
 		{Times, 0, Range{To: "1000-01-01"}, never(`"2026-01-01"`, `"1677-09-21T00:12:43.145224192Z"`)},
 		{Days, 0, Range{From: at("2026-01-01T15:00:00Z"), To: at("2026-01-02T01:00:00Z")}, x{`"2026-01-01"`: true,
@@ -262,7 +270,8 @@ func TestRangeEdges(t *testing.T) {
 		{Days, 0, Range{From: "1969-12-31", To: "1969-12-31"}, x{`"1969-12-31T23:59:59Z"`: true, `"1970-01-01"`: false,
 			`"1969-12-30T23:59:59Z"`: false}},
 	} {
-		b := mustBlind(t, newRing(t, "alice"), Index{Attributes: []string{"content.v"}, Match: test.match, Depth: test.depth})
+		b := mustBlind(t, newRing(t, "alice"), Index{Attributes: []string{"content.v"}, Match: test.match,
+			Depth: test.depth})
 		q := mustEquals(t, b, map[string]any{"content.v": test.q})
 		if len(q.Equals) == 0 {
 			t.Errorf("%+v finds everything", test.q)
@@ -282,7 +291,8 @@ func TestPrefixes(t *testing.T) {
 		want         bool
 	}{
 		{`"Straße"`, "STRA", true}, {`"Straße"`, "straß", true}, {`"Straße"`, "strass"[:5], false},
-		{`"Ärger"`, "är", true}, {`"ΣΊΣΥΦΟΣ"`, "ςίσ", true}, {`"日本語"`, "日本", true}, {`"日本語"`, "本", false},
+		{`"Ärger"`, "är", true}, {`"ΣΊΣΥΦΟΣ"`, "ςίσ", true}, {`"日本語"`, "日本",
+			true}, {`"日本語"`, "本", false},
 		{`"abcdefgh"`, "abcde", true}, {`"ab"`, "abc", false}, {`"ab"`, "ab", true}, {`"a"`, "b", false},
 		{`["x","Abc"]`, "ab", true}, {`["x",["Abc"]]`, "ab", false}, {`1`, "1", false}, {`""`, "a", false},
 		{`"a\u0000b"`, "a\x00", true}, {`"🎈🎉"`, "🎈", true},
@@ -396,13 +406,41 @@ func TestOneNameForAllLevels(t *testing.T) {
 	}
 	// Equal values under another match, or at another path, are blinded otherwise.
 	b = mustBlind(t, newRing(t, "alice"), Index{Attributes: []string{"content.a"}, Match: Integers},
-		Index{Attributes: []string{"content.b"}, Match: Integers}, Index{Attributes: []string{"content.c"}, Match: Numbers})
+		Index{Attributes: []string{"content.b"}, Match: Integers}, Index{Attributes: []string{"content.c"},
+			Match: Numbers})
 	values := map[string]bool{}
 	for _, g := range published(t, b, `{"a":5,"b":5,"c":5}`) {
 		values[g.Value] = true
 	}
 	if len(values) != 3*64 {
 		t.Errorf("%d values", len(values))
+	}
+}
+
+// Known answers of doc/sealing.md; they were computed by another program, too.
+func TestKnownTokens(t *testing.T) {
+	r := newRing(t, "alice")
+	r.hmacKey = bytes.Repeat([]byte{2}, 32)
+	tags := func(m Match, content string) []coffer.Tag {
+		return published(t, mustBlind(t, r, Index{Attributes: []string{"content.v"}, Match: m}), content)
+	}
+	numbers, prefixes := tags(Integers, `{"v":5}`), tags(Prefixes, `{"v":"Ab"}`)
+	if len(numbers) != 64 || len(prefixes) != 2 {
+		t.Fatalf("%d and %d tags", len(numbers), len(prefixes))
+	}
+	for _, test := range []struct{ what, got, want string }{
+		{"name of integers", numbers[0].Name, "GIhJP35ePaiTAy86isGIfMZllcn5o-h_Adws47gmQVA"},
+		{"level 0", numbers[0].Value, "8wM-fhsVusomcHIM_4QM3HoR2mEhKAKGpy7UxWnu7h8"},
+		{"level 63", numbers[63].Value, "cCCAId2IMQiFHelvYIs4-zues-pgGTHpfi7-RUvPyD8"},
+		{"name of prefixes", prefixes[0].Name, "KNAlxs5S6JOZAn2SHn1FLYiKp1Ug0eqs8i0M92AxSp0"},
+		{"two characters", prefixes[1].Value, "vsNY47udiHBUeoxIhi4W60L1X3b0JqtICQ-y8WVQA9Q"},
+		{"number", tags(Numbers, `{"v":5}`)[0].Value, "-BdeurNZwwA_jdS2lsDYs-xA94utdudEzcDRDt6plVg"},
+		{"time", tags(Times, `{"v":"2026-01-01"}`)[0].Value, "Lem-mccMfIx02Kv2mwnLfPvz92OtClahMGtLRHZUhGY"},
+		{"day", tags(Days, `{"v":"2026-01-01"}`)[0].Value, "C_e_Ia9agGSmbm1qqF4gn4fNPefAeZ9DIRLZjpChy6Q"},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s is %s", test.what, test.got)
+		}
 	}
 }
 
@@ -471,13 +509,15 @@ func TestReachRefuses(t *testing.T) {
 	if _, err := b.Entry(t.Context(), p, 0); !errors.Is(err, coffer.Exhausted) {
 		t.Errorf("many values: %v", err)
 	}
-	if _, err := b.Entry(t.Context(), Plain{Content: json.RawMessage(`{"a":1,"a":2}`)}, 0); !errors.Is(err, coffer.Invalid) {
+	if _, err := b.Entry(t.Context(), Plain{Content: json.RawMessage(`{"a":1,"a":2}`)}, 0); !errors.Is(err,
+		coffer.Invalid) {
 		t.Errorf("a member twice: %v", err)
 	}
 }
 
 func FuzzTokens(f *testing.F) {
-	for _, s := range []string{`1`, `-1.5e3`, `"2026-01-01"`, `"2026-01-01T00:00:00.5+02:00"`, `[[1],{"v":2},"x",null,true]`, `{"":{}}`} {
+	for _, s := range []string{`1`, `-1.5e3`, `"2026-01-01"`, `"2026-01-01T00:00:00.5+02:00"`,
+		`[[1],{"v":2},"x",null,true]`, `{"":{}}`} {
 		f.Add([]byte(s))
 	}
 	ring := newRing(f, "alice")
@@ -498,7 +538,8 @@ func FuzzTokens(f *testing.F) {
 			return
 		}
 		var text string
-		if json.Unmarshal(v, &text) == nil && utf8.RuneCountInString(text) > len(e.Attributes) && len(e.Attributes) < DefaultPrefix {
+		if json.Unmarshal(v, &text) == nil && utf8.RuneCountInString(text) > len(e.Attributes) &&
+			len(e.Attributes) < DefaultPrefix {
 			t.Fatalf("%d prefixes of %q", len(e.Attributes), text)
 		}
 		for m, b := range ordered {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
@@ -50,6 +51,51 @@ func Example() {
 	// the query finds it: true
 	// {"kind":"note","text":"Buy milk."}, bound: true
 	// passed off as another: true
+}
+
+// An object that names nobody, signed by its author, and its key on the way to a reader.
+func ExampleSealObject() {
+	ctx := context.Background()
+	author := keyring.Generate()
+	ref := seal.NewRef()
+	document, err := seal.SealObject(ctx, seal.Plain{Content: json.RawMessage(`{"text":"Buy milk."}`)},
+		seal.ObjectOptions{Ref: ref, Author: author, Time: time.Now()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the provider sees the author:", bytes.Contains(document.Body, []byte(author.DID())))
+	fmt.Println("the key admits to reading:", document.Admits(coffer.ReadAccess, ref.Key.Access(ref.ID)))
+
+	opened, err := seal.OpenObject(ref, document)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = opened.CheckAuthor(author.Key(coffer.SigningKey)) // as resolved from opened.Author
+	fmt.Printf("%s, %v\n", opened.Content, err)
+	stranger := keyring.Generate()
+	fmt.Println("by a stranger:", errors.Is(opened.CheckAuthor(stranger.Key(coffer.SigningKey)), coffer.Corrupt))
+	// Output:
+	// the provider sees the author: false
+	// the key admits to reading: true
+	// {"text":"Buy milk."}, <nil>
+	// by a stranger: true
+}
+
+// A range is asked for by the intervals that make it up.
+func ExampleBlinder_Equals() {
+	ctx := context.Background()
+	blind, err := seal.NewBlinder(keyring.Generate(),
+		seal.Index{Attributes: []string{"content.due"}, Match: seal.Days},
+		seal.Index{Attributes: []string{"content.customer"}, Match: seal.Prefixes})
+	if err != nil {
+		log.Fatal(err)
+	}
+	query, err := blind.Equals(ctx, map[string]any{
+		"content.due":      seal.Range{From: "2026-01-01", To: "2026-03-31"},
+		"content.customer": seal.Prefix("mül"),
+	})
+	fmt.Println(len(query.Equals), "filters,", err)
+	// Output: 4 filters, <nil>
 }
 
 // A stream is sealed while it is read, and opened while it is written out.

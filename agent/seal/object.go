@@ -45,13 +45,13 @@ type ObjectOptions struct {
 	Enc string
 }
 
-// SealObject returns a native object ready to be put into a vault: its Body is the encrypted document as it travels, and
-// Tags and Stream say what the Body says.
+// SealObject returns a native object ready to be put into a vault: its Body is the encrypted document as it travels,
+// and Tags and Stream say what the Body says.
 //
-// Invalid for values that are not JSON objects, without an object key or an author who has an Ed25519 key, for recipients whose key is no
-// X25519 key, for times outside of the years 0 to 9999, and for what [coffer.Document.Check] refuses. Exhausted when it
-// does not fit, beyond 23 MiB of plaintext, and for more than 2048 attributes under one key. Otherwise the author's own
-// error, or that of the Blinder's keyring.
+// Invalid for values that are not JSON objects, without an object key or an author who has an Ed25519 key, for
+// recipients whose key is no X25519 key, for times outside of the years 0 to 9999, and for what
+// [coffer.Document.Check] refuses. Exhausted when it does not fit, beyond 23 MiB of plaintext, and for more than 2048
+// attributes under one key. Otherwise the author's own error, or that of the Blinder's keyring.
 func SealObject(ctx context.Context, p Plain, o ObjectOptions) (*coffer.Document, error) {
 	const op = "seal"
 	entries, err := o.entries(ctx, p)
@@ -156,7 +156,8 @@ func (o *ObjectOptions) entries(ctx context.Context, p Plain) ([]edv.Entry, erro
 	}
 	if o.Blind != nil {
 		own := o.Blind.ring.Key(coffer.HMACKey)
-		at := slices.IndexFunc(entries, func(e edv.Entry) bool { return e.HMAC.ID == own.ID && e.HMAC.Type == own.Type })
+		ref := coffer.KeyRef{ID: own.ID, Type: own.Type}
+		at := slices.IndexFunc(entries, func(e edv.Entry) bool { return e.HMAC == ref })
 		if entries[at].Attributes, err = o.Blind.pad(ctx, entries[at].Attributes); err != nil {
 			return nil, err
 		}
@@ -202,8 +203,8 @@ func randomText() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// pad adds dummies to attributes until they are 4, 8, 16, … . The names of dummies recur from document to document, as
-// names do, and their values never do. The order says nothing.
+// pad adds dummies to attributes until they are 4, 8, 16, … . The names of dummies recur from document to document,
+// as names do, and their values never do. The order says nothing.
 func (b *Blinder) pad(ctx context.Context, attributes []edv.Attribute) ([]edv.Attribute, error) {
 	class := leastAttributes
 	for class < len(attributes) {
@@ -225,10 +226,10 @@ func (b *Blinder) pad(ctx context.Context, attributes []edv.Attribute) ([]edv.At
 
 // OpenObject reads a native object by its key.
 //
-// Denied when the envelope is not sealed for an object key at all. Corrupt when it does not open with this one; when it
-// is not what its writer made, or does not stand where its writer put it, or has other tags than its writer gave it; and
-// when it has no author who signed it. Exhausted beyond [MaxBody]. Whether the author is who it should be, the caller
-// finds out with [Opened.CheckAuthor].
+// Denied when the envelope is not sealed for an object key at all. Corrupt when it does not open with this one; when
+// it is not what its writer made, or does not stand where its writer put it, or has other tags than its writer gave
+// it; and when it has no author who signed it. Exhausted beyond [MaxBody]. Whether the author is who it should be, the
+// caller finds out with [Opened.CheckAuthor].
 func OpenObject(ref Ref, d *coffer.Document) (*Opened, error) {
 	const op = "open"
 	o, j, err := parse(d)

@@ -10,9 +10,9 @@ import (
 
 // Padme returns the length that something of n bytes is padded to, so that its length says little of n: Padmé
 // (Nikitin, Barman, Lueks, Underwood, Hubaux, Ford: Reducing Metadata Leakage from Encrypted Files and Communication
-// with PURBs, PoPETs 2019, section 4). With E = ⌊log₂ n⌋ and S = ⌊log₂ E⌋ + 1 it is n rounded up to a multiple of
-// 2^(E-S). All lengths up to M fall into O(log² M) classes, and at most 12 % are added, less the longer n is. Lengths
-// of less than 2 stay as they are; one whose class has no int64 becomes the greatest.
+// with PURBs, PoPETs 2019, section 4). With E = ⌊log₂ n⌋ and S = ⌊log₂ E⌋ + 1 it is n rounded up to a
+// multiple of 2^(E-S). All lengths up to M fall into O(log² M) classes, and at most 12 % are added, less the longer n
+// is. Lengths of less than 2 stay as they are; one whose class has no int64 becomes the greatest.
 func Padme(n int64) int64 {
 	if n < 2 {
 		return n

@@ -58,9 +58,10 @@ type Options struct {
 // MaxBody is the most bytes of an envelope that [Open] looks at.
 const MaxBody = 32 << 20
 
-// binding is the member "coffer" of what is sealed: where the envelope belongs and, of a native object, who wrote it. It
-// stands beside "content" and "meta", not in them, for clients that do not know it drop it when they write a document
-// anew; in "meta" they would carry it over, and it would then name a place where their envelope does not stand.
+// binding is the member "coffer" of what is sealed: where the envelope belongs and, of a native object, who wrote it.
+// It stands beside "content" and "meta", not in them, for clients that do not know it drop it when they write a
+// document anew; in "meta" they would carry it over, and it would then name a place where their envelope does not
+// stand.
 type binding struct {
 	ID       coffer.ObjectID `json:"id"`
 	Sequence uint64          `json:"sequence"`
@@ -216,10 +217,11 @@ func compact(b json.RawMessage) (jsontext.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v, err = jsontext.AppendFormat(make(jsontext.Value, 0, len(v)), v, jsontext.PreserveRawStrings(true)); err != nil {
+	out, err := jsontext.AppendFormat(make(jsontext.Value, 0, len(v)), v, jsontext.PreserveRawStrings(true))
+	if err != nil {
 		return nil, errors.New("content or meta is not strict JSON")
 	}
-	return v, nil
+	return out, nil
 }
 
 // object returns b, or an empty object for none.
