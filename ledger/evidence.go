@@ -48,12 +48,14 @@ func (e *Evidence) Encode() ([]byte, error) {
 	return b, nil
 }
 
-// DecodeEvidence reads what [Evidence.Encode] writes; anything else is Corrupt. It checks nothing: see [Evidence.Check].
+// DecodeEvidence reads what [Evidence.Encode] writes; anything else is Corrupt. It checks nothing: see
+// [Evidence.Check].
 func DecodeEvidence(b []byte) (*Evidence, error) {
 	const op = "evidence"
 	var w evidenceText
 	if len(b) > MaxEvidence || jose.Decode(b, &w) != nil || w.Version != 1 ||
-		len(w.Older) > MaxNote || len(w.Newer) > MaxNote || len(w.Proof) > MaxProof || (len(w.Proof) == 0) != (w.Prefix == "") {
+		len(w.Older) > MaxNote || len(w.Newer) > MaxNote ||
+		len(w.Proof) > MaxProof || (len(w.Proof) == 0) != (w.Prefix == "") {
 		return nil, coffer.Errorf(op, coffer.Corrupt, "malformed")
 	}
 	e := &Evidence{Older: []byte(w.Older), Newer: []byte(w.Newer)}
@@ -99,10 +101,10 @@ func (e *Evidence) Check(v *Verifier, origin string) error {
 	return nil
 }
 
-// Contradiction returns the evidence that two notes of one log, both signed with the key, contradict each other. They do
-// by themselves if they are of one size. Otherwise proof is the consistency proof that the node gave between the two: if
-// it leads to the newer root from another root than the older one, it convicts the node by its own words. (Not if the
-// older size is a power of two: then a proof states no older root. Any other older checkpoint will do.)
+// Contradiction returns the evidence that two notes of one log, both signed with the key, contradict each other. They
+// do by themselves if they are of one size. Otherwise proof is the consistency proof that the node gave between the
+// two: if it leads to the newer root from another root than the older one, it convicts the node by its own words.
+// (Not if the older size is a power of two: then a proof states no older root. Any other older checkpoint will do.)
 //
 // NotExist if no contradiction shows, Corrupt if a note is not the log's.
 func Contradiction(v *Verifier, origin string, a, b []byte, proof []Hash) (*Evidence, error) {

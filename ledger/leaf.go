@@ -14,8 +14,9 @@ type Hash = [tlog.HashSize]byte
 // leafLabel begins every leaf.
 const leafLabel = "coffer change 1\x00"
 
-// Leaf returns the canonical form of a change: the leaf of the vault's log with the index Number-1. Two changes have the
-// same leaf just when they are equal in every field but Cursor, and in Time by the millisecond. doc/ledger.md specifies it.
+// Leaf returns the canonical form of a change: the leaf of the vault's log with the index Number-1. Two changes have
+// the same leaf just when they are equal in every field but Cursor, and in Time by the millisecond. doc/ledger.md
+// specifies it.
 func Leaf(c coffer.Change) []byte {
 	b := make([]byte, 0, len(leafLabel)+8+1+len(c.ID)+8+len(c.Rev)+8+len(c.By)+8)
 	b = append(b, leafLabel...)

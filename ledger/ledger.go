@@ -1,6 +1,6 @@
-// Package ledger is the one ordered feed of a vault: how a place in it is named ([Cursor], [Place]), how followers learn
-// that it grew ([Feed]), and how it is a Merkle log that nobody can fork or shorten unnoticed. What the feed holds, the
-// store keeps.
+// Package ledger is the one ordered feed of a vault: how a place in it is named ([Cursor], [Place]), how followers
+// learn that it grew ([Feed]), and how it is a Merkle log that nobody can fork or shorten unnoticed. What the feed
+// holds, the store keeps.
 //
 // The log's leaves are the vault's changes ([Leaf]), hashed as in RFC 6962. A node signs checkpoints of it ([Sign]) and
 // gives proofs out of tiles ([Edge], [Source], [ProveConsistency], [ProveInclusion]). Who reads the feed remembers a

@@ -3,8 +3,8 @@ package ledger
 import "context"
 
 // A Log is the feed of one vault as a Merkle log: an optional second interface of a [coffer.Vault]. Who may read the
-// feed may ask. NotExist if the node signs no checkpoints, and, to who may know of it, once the vault is erased: the log
-// ends with the vault.
+// feed may ask. NotExist if the node signs no checkpoints, and, to who may know of it, once the vault is erased: the
+// log ends with the vault.
 type Log interface {
 	// Checkpoint returns a checkpoint of all that was accepted before the call, as a note signed by the node: see [Open].
 	Checkpoint(ctx context.Context) ([]byte, error)

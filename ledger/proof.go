@@ -56,12 +56,13 @@ func CheckConsistency(proof []Hash, older, newer Checkpoint) error {
 		return failed
 	}
 	if older.Size == 0 {
-		if len(proof) > 0 || older.Root != emptyRoot || newer.Size == 0 && newer.Root != emptyRoot {
+		if len(proof) > 0 || older.Root != emptyRoot || newer.Size == 0 && newer != older {
 			return failed
 		}
 		return nil
 	}
-	if tlog.CheckTree(hashed(proof), int64(newer.Size), tlog.Hash(newer.Root), int64(older.Size), tlog.Hash(older.Root)) != nil {
+	t, n := int64(newer.Size), int64(older.Size)
+	if tlog.CheckTree(hashed(proof), t, tlog.Hash(newer.Root), n, tlog.Hash(older.Root)) != nil {
 		return failed
 	}
 	return nil
@@ -77,8 +78,8 @@ func CheckInclusion(proof []Hash, index uint64, leaf Hash, log Checkpoint) error
 	return coffer.Errorf("inclusion proof", coffer.Corrupt, "the log does not have this leaf there")
 }
 
-// prefixRoot returns the root of the first from leaves that a consistency proof states. One whose from is a power of two
-// states none: there the verifier puts in what it knows.
+// prefixRoot returns the root of the first from leaves that a consistency proof states. One whose from is a power of
+// two states none: there the verifier puts in what it knows.
 func prefixRoot(proof []Hash, from, to uint64) (Hash, bool) {
 	if from == 0 || from >= to || to > MaxSize || bits.OnesCount64(from) == 1 || len(proof) == 0 || len(proof) > MaxProof {
 		return Hash{}, false

@@ -227,8 +227,8 @@ func (w *Watcher) Checkpoint(signed []byte, due uint64) error {
 // Heard takes a checkpoint of the log that came from elsewhere: from another device of the owner, a reader, a witness.
 // It may be older than what was read; then proof is the consistency proof from its size to Size, as the node gives it.
 //
-// ErrUnsigned and ErrForked as for [Watcher.Checkpoint]. That a proof fails is no Evidence: the node may say that it was
-// never given. Exhausted if many checkpoints wait for the feed to be read.
+// ErrUnsigned and ErrForked as for [Watcher.Checkpoint]. That a proof fails is no Evidence: the node may say that it
+// was never given. Exhausted if many checkpoints wait for the feed to be read.
 func (w *Watcher) Heard(signed []byte, proof []Hash) error {
 	m, err := w.open(signed)
 	if err != nil {

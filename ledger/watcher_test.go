@@ -438,8 +438,10 @@ func FuzzDecodeWatcher(f *testing.F) {
 		f.Add(b)
 	}
 	add()
-	if err := errors.Join(follow(w, h.note(9), h.changes[:9]), w.Heard(h.note(20), nil), w.Wrote(h.changes[12])); err != nil {
-		f.Fatal(err)
+	for _, err := range []error{follow(w, h.note(9), h.changes[:9]), w.Heard(h.note(20), nil), w.Wrote(h.changes[12])} {
+		if err != nil {
+			f.Fatal(err)
+		}
 	}
 	add()
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -51,11 +51,12 @@ func TestLogOverRestarts(t *testing.T) {
 		t.Run(turn.name, func(t *testing.T) {
 			turn.prepare()
 			n := coffertest.Node(t, node.Config{Data: data, Origin: origin, LogKey: turn.key})
+			dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", n.Addr().String())
+			}
 			c, err := edv.NewClient(edv.ClientOptions{
 				Base: origin, Keyring: alice, Now: time.Now,
-				HTTP: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-					return new(net.Dialer).DialContext(ctx, "tcp", n.Addr().String())
-				}}},
+				HTTP: &http.Client{Transport: &http.Transport{DialContext: dial}},
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -73,7 +73,10 @@ func (c *call) inclusion() error {
 	return c.proof("index", "size", logView.Inclusion)
 }
 
-func (c *call) proof(first, second string, prove func(v logView, ctx context.Context, a, b uint64) ([][32]byte, error)) error {
+// A prover is one of the two methods of a logView that prove.
+type prover func(v logView, ctx context.Context, a, b uint64) ([][32]byte, error)
+
+func (c *call) proof(first, second string, prove prover) error {
 	v, err := c.log()
 	if err != nil {
 		return err
@@ -99,8 +102,8 @@ func (c *call) proof(first, second string, prove func(v logView, ctx context.Con
 	return c.encode(http.StatusOK, answer)
 }
 
-// LogKey returns the verifier key of the server's checkpoints, as the server says it. Who follows a log remembers it from
-// the first time on, and compares. NotExist if the server signs none.
+// LogKey returns the verifier key of the server's checkpoints, as the server says it. Who follows a log remembers it
+// from the first time on, and compares. NotExist if the server signs none.
 func (c *Client) LogKey(ctx context.Context) (string, error) {
 	const op = "log key"
 	d, err := c.Description(ctx)
@@ -115,8 +118,8 @@ func (c *Client) LogKey(ctx context.Context) (string, error) {
 	return d.LogKey, nil
 }
 
-// Checkpoint returns a checkpoint of all that was accepted before the call, as a note signed by the server, which is not
-// verified here: package ledger does.
+// Checkpoint returns a checkpoint of all that was accepted before the call, as a note signed by the server, which is
+// not verified here: package ledger does.
 func (v *RemoteVault) Checkpoint(ctx context.Context) ([]byte, error) {
 	a, err := v.do(ctx, &request{op: "checkpoint", method: "GET", url: v.url + "/checkpoint", action: grant.Read,
 		repeat: true, limit: maxNote})

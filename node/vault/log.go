@@ -318,7 +318,8 @@ func (r *logReader) flush() error {
 		for _, h := range r.made[i] {
 			body = append(body, h[:]...)
 		}
-		writes[i] = store.Write{Vault: tileVault(r.id), Time: r.s.now(), Document: &coffer.Document{ID: tileID(t), Body: body}}
+		d := &coffer.Document{ID: tileID(t), Body: body}
+		writes[i] = store.Write{Vault: tileVault(r.id), Time: r.s.now(), Document: d}
 	}
 	r.fresh, r.made = nil, nil
 	if c.Erased {

@@ -90,7 +90,9 @@ func TestLogSurvivesRestartsAndTheLossOfTiles(t *testing.T) {
 	if stored != 3 {
 		t.Errorf("%d tiles are stored, want 3", stored)
 	}
-	for _, lose := range []func(testing.TB, coffer.VaultID){s.vaults.EraseTiles, s.vaults.DamageTiles, s.vaults.PurgeTiles} {
+	for _, lose := range []func(testing.TB, coffer.VaultID){
+		s.vaults.EraseTiles, s.vaults.DamageTiles, s.vaults.PurgeTiles,
+	} {
 		lose(t, s.id)
 		again()
 		s.consistent(second, third) // old proofs before anything else
@@ -197,7 +199,9 @@ func TestLogEndsWithItsVault(t *testing.T) {
 		_, checkpoint := s.v.Checkpoint(t.Context())
 		_, consistency := s.v.Consistency(t.Context(), 3, before.Size)
 		_, inclusion := s.v.Inclusion(t.Context(), 3, before.Size)
-		for what, err := range map[string]error{"checkpoint": checkpoint, "consistency": consistency, "inclusion": inclusion} {
+		for what, err := range map[string]error{
+			"checkpoint": checkpoint, "consistency": consistency, "inclusion": inclusion,
+		} {
 			s.want(err, coffer.NotExist, what+" of an erased vault, as Alice")
 			if errors.As(err, &refusal) {
 				t.Errorf("%s: Alice is refused, who may read of the erasure", what)
