@@ -8,12 +8,11 @@
 //
 // [Agent.Put] takes what a reader gives, of any length, in constant memory; [Agent.Get] returns an [Object] to read
 // from anywhere; [Agent.List], [Agent.Walk] and [Agent.Find] say what is there; [Agent.Share] hands out a link that is
-// of use to one reader only, and [Agent.Revoke] takes it back.
+// of use to one reader only, [Agent.Revoke] takes it back, and [Agent.Who] tells who can read what.
 //
-// What is stored is specified in doc/objects.md, so that other clients of encrypted data vaults with the same keys find
-// and read it. Everything that comes back from a vault is checked: a vault that answers with another document, another
-// version's chunks, fewer or rearranged ones is found out, and the error is Corrupt. What it can do is withhold, and
-// show all of an older state.
+// The vault sees objects of padded sizes and when they are written. Names, folders, types and readers are inside the
+// seal (doc/objects.md). Everything that comes back is checked: a vault that answers with another object, an older or a
+// forged revision, fewer or rearranged chunks, or another history than before, is found out, and the error is Corrupt.
 //
 // The package dials nothing and opens no disk: it is handed a vault, in this process or across a network, and keys.
 package agent
@@ -24,23 +23,30 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/ledger"
 )
 
 // Options are what an Agent is made of. Vault and Keyring are needed always, the others where it says so.
 type Options struct {
 	Vault   coffer.Vault
-	Keyring coffer.Keyring
+	Keyring coffer.Owner
 
-	Resolver coffer.Resolver  // finds other readers' keys; needed to share, and to write what others may read
-	URL      string           // the vault's; needed to share
+	// Space tells the owner's vaults apart: what is derived for one has nothing in common with another. It stays the
+	// same for as long as the vault does. Empty is "main".
+	Space string
+
+	// Controller is who the owner is to the vault: the identity that controls it. Nil is the Keyring itself.
+	Controller coffer.Keyring
+
+	Resolver coffer.Resolver  // finds the keys of identifiers other than did:key; nil: there are none
+	URL      string           // the vault's; needed to share and to be asked
 	Revoker  Revoker          // needed to revoke
-	Journal  Journal          // where uploads and downloads note how far they got; nil: what is interrupted starts anew
+	Log      ledger.Log       // the vault's checkpoints; nil: its history is not checked
+	LogKey   *ledger.Verifier // the key of who signs them; needed with Log
+	Journal  Journal          // where progress and what was seen is noted; nil: what is interrupted starts anew
+	Cache    Cache            // where sealed objects are kept for the next time; nil: nowhere
 	Now      func() time.Time // nil is time.Now
 	Workers  int              // chunks on their way at once, 1 to 16; 0 is 4
-
-	// Others makes what other programs wrote accessible by name, if it has the form of doc/objects.md. Nothing proves
-	// then that it was not the provider: whoever knows the owner's public key can write to it.
-	Others bool
 }
 
 // A Revoker makes delegated capabilities void. The client of a vault's API is one.
@@ -49,7 +55,7 @@ type Revoker interface {
 	Revoke(ctx context.Context, capability []byte) error
 }
 
-// A Journal keeps small notes across restarts: at most some hundred bytes each, under names of 43 characters of
+// A Journal keeps small notes across restarts: at most some kilobytes each, under names of 43 characters of
 // base64url. What it is given is sealed: it may be an ordinary folder. Its methods may be called by several goroutines
 // at once.
 type Journal interface {
@@ -61,10 +67,17 @@ type Journal interface {
 	Delete(ctx context.Context, name string) error
 }
 
+// A Cache keeps sealed objects under names like a [Journal]'s, and may forget them at any time. One agent at a time
+// may use it.
+type Cache = Journal
+
 // An Agent keeps, finds and shares things in one vault. It is made by [New], and any number of goroutines may use it.
 type Agent struct {
 	Options
-	guest bool // in another's vault: what it may do there is by document id only
+	guest   *guest // in what another owner shared; nil in the owner's own vault
+	objects objects
+	feed    follower
+	commits commits
 }
 
 // New returns an Agent. Invalid when an option that is always needed is missing, or one is out of range.
@@ -73,6 +86,8 @@ func New(o Options) (*Agent, error) {
 	switch {
 	case o.Vault == nil || o.Keyring == nil:
 		return nil, coffer.Errorf(op, coffer.Invalid, "a vault and a keyring are needed")
+	case o.Log != nil && (o.LogKey == nil || o.URL == ""):
+		return nil, coffer.Errorf(op, coffer.Invalid, "checkpoints need their key and the URL of the vault")
 	case o.Workers < 0 || o.Workers > 16:
 		return nil, coffer.Errorf(op, coffer.Invalid, "number of workers out of range")
 	}
@@ -82,14 +97,11 @@ func New(o Options) (*Agent, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Space == "" {
+		o.Space = "main"
+	}
 	o.URL = strings.TrimSuffix(o.URL, "/")
-	return &Agent{Options: o}, nil
-}
-
-// In returns an agent of the same owner for a vault that somebody else shared: one opened with a capability out of a
-// [Link]. There, things are named by their ids: [Agent.GetID] and [Agent.PutID] work, names and searches do not.
-func (a *Agent) In(vault coffer.Vault) *Agent {
-	guest := &Agent{Options: a.Options, guest: true}
-	guest.Vault, guest.URL, guest.Revoker = vault, "", nil
-	return guest
+	a := &Agent{Options: o}
+	a.commits.turn = make(chan struct{}, 1)
+	return a, nil
 }

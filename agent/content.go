@@ -3,17 +3,11 @@ package agent
 import (
 	"encoding/base64"
 	"io/fs"
-	"iter"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/cofferhq/coffer"
-	"github.com/cofferhq/coffer/agent/seal"
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
@@ -21,7 +15,6 @@ import (
 const (
 	TypeFile   = "File"
 	TypeFolder = "Folder"
-	typeGrant  = "Grant"
 )
 
 // Bounds on what stands in a document itself.
@@ -29,22 +22,21 @@ const (
 	MaxInline = 16 << 10 // bytes of a file; a longer one is a stream
 	MaxValue  = 1 << 20  // bytes of a typed object's JSON
 	maxText   = 256      // bytes of a type and of a media type
-	maxLeaves = 64       // scalars of a typed object that are indexed
 )
 
-// content is what the agent seals: the "content" of a document, specified in doc/objects.md.
+// content is what the agent seals of a file or a typed object: the "content" of a document, specified in
+// doc/objects.md. Its name is what it was called when it was written; what it is called now, its folder says.
 type content struct {
 	Type     string         `json:"type"`
-	Path     string         `json:"path"`
 	Name     string         `json:"name"`
-	Folder   string         `json:"folder"`
-	Words    []string       `json:"words,omitempty"`
 	MIME     string         `json:"mime,omitzero"`
 	Size     int64          `json:"size"`
 	Modified time.Time      `json:"modified,omitzero"`
 	Mode     uint32         `json:"mode,omitzero"`
 	Data     base64url      `json:"data,omitempty"`
 	Value    jsontext.Value `json:"value,omitempty"`
+
+	text string // of a long file: the beginning of what is searched
 }
 
 // base64url is bytes that are unpadded base64url in JSON.
@@ -61,12 +53,6 @@ func (b *base64url) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// newContent returns the content of an object at a clean path, without what it holds.
-func newContent(typ, path string) *content {
-	name := baseName(path)
-	return &content{Type: typ, Path: path, Name: name, Folder: folderOf(path), Words: words(name)}
-}
-
 // mode returns the permission bits.
 func (c *content) mode() fs.FileMode { return fs.FileMode(c.Mode) & fs.ModePerm }
 
@@ -79,112 +65,51 @@ func (c *content) encode() ([]byte, error) {
 	return b, nil
 }
 
-// decodeContent reads the content of a document that an agent sealed. Corrupt when it is not as doc/objects.md has it:
-// above all, a path that is not clean, whose name could lead somewhere when it is written to a disk.
+// decodeContent reads the content of an object that an agent sealed. Corrupt when it is not as doc/objects.md has it.
 func decodeContent(b []byte) (*content, error) {
 	const op = "object"
 	var c content
 	if err := jose.DecodeOpen(b, &c); err != nil {
 		return nil, coffer.E(op, coffer.Corrupt, err)
 	}
-	path, err := CleanPath(c.Path)
-	if err != nil || path != c.Path || path == "" {
-		return nil, coffer.Errorf(op, coffer.Corrupt, "path is not in its proper form")
-	}
-	if c.Name != baseName(path) || c.Folder != folderOf(path) || c.Type == "" || c.Size < 0 {
+	if c.Type == "" || c.Type == TypeFolder || c.Size < 0 {
 		return nil, coffer.Errorf(op, coffer.Corrupt, "content contradicts itself")
 	}
 	return &c, nil
 }
 
-// indexed returns the attributes by which the object can be found, besides the unique content.path.
-func (c *content) indexed() []string {
-	attributes := []string{"content.folder", "content.type", "content.name", "content.words"}
-	if c.Type == typeGrant {
-		return append(attributes, valuePath("with"), valuePath("objects.id"))
+// content returns what the source will be under the name, without its bytes. Invalid for what is out of bounds.
+func (s *Source) content(name string, now time.Time) (*content, error) {
+	const op = "put"
+	c := &content{Type: s.Type, Name: name, MIME: s.MIME, Modified: s.Modified.UTC(), Mode: uint32(s.Mode.Perm())}
+	if s.Modified.IsZero() {
+		c.Modified = now.UTC()
 	}
-	leaves := make(map[string]int)
-	countLeaves(leaves, "content.value", c.Value)
-	total := 0
-	for _, path := range slices.Sorted(maps.Keys(leaves)) {
-		if total+leaves[path] <= maxLeaves && len(path) <= seal.MaxPath && len(attributes) < seal.MaxIndexes-1 {
-			total += leaves[path]
-			attributes = append(attributes, path)
-		}
+	if len(c.Type) > maxText || len(c.MIME) > maxText {
+		return nil, coffer.Errorf(op, coffer.Invalid, "type or media type is too long")
 	}
-	return attributes
-}
-
-// valuePath returns the attribute path of a field of a typed object.
-func valuePath(field string) string { return "content.value." + field }
-
-// countLeaves counts the strings, numbers and booleans below v by their attribute paths. An array counts for each of
-// its elements, but what is in an array within an array is passed over, and so are arrays longer than [maxLeaves] and
-// names that an attribute path cannot hold.
-func countLeaves(leaves map[string]int, path string, v jsontext.Value) {
-	switch v.Kind() {
-	case '"', '0', 't', 'f':
-		leaves[path]++
-	case '[':
-		var elements []jsontext.Value
-		if json.Unmarshal(v, &elements) != nil || len(elements) > maxLeaves {
-			return
+	if s.Reader != nil {
+		if c.Type == "" {
+			c.Type = TypeFile
 		}
-		for _, e := range elements {
-			if e.Kind() != '[' {
-				countLeaves(leaves, path, e)
-			}
+	} else {
+		if len(s.Value) > MaxValue {
+			return nil, coffer.Errorf(op, coffer.Invalid, "value is too long")
 		}
-	case '{':
-		var members map[string]jsontext.Value
-		if json.Unmarshal(v, &members) != nil {
-			return
+		if err := jose.Valid(s.Value); err != nil {
+			return nil, coffer.E(op, coffer.Invalid, err)
 		}
-		for name, member := range members {
-			if name != "" && !strings.Contains(name, `\`) {
-				countLeaves(leaves, path+"."+strings.ReplaceAll(name, ".", `\.`), member)
-			}
+		value, err := jose.Encode(jsontext.Value(s.Value)) // as it will be sealed: without spaces
+		if err != nil {
+			return nil, coffer.E(op, coffer.Invalid, err)
+		}
+		c.Value, c.Size = value, int64(len(value))
+		if c.Type == TypeFile {
+			c.Type = ""
 		}
 	}
-}
-
-// valuesAt yields the scalars that stand at the field of a typed object's value, by the rules of [countLeaves].
-func valuesAt(v jsontext.Value, field string) iter.Seq[any] {
-	return func(yield func(any) bool) {
-		var root any
-		if len(v) > 0 && json.Unmarshal(v, &root) == nil {
-			descend(root, splitField(field), yield)
-		}
+	if c.Type == "" || c.Type == TypeFolder {
+		return nil, coffer.Errorf(op, coffer.Invalid, "type is empty or taken")
 	}
-}
-
-func descend(v any, names []string, yield func(any) bool) bool {
-	switch v := v.(type) {
-	case []any:
-		for _, e := range v {
-			if _, nested := e.([]any); !nested && !descend(e, names, yield) {
-				return false
-			}
-		}
-	case map[string]any:
-		if len(names) > 0 {
-			if member, ok := v[names[0]]; ok {
-				return descend(member, names[1:], yield)
-			}
-		}
-	default:
-		if len(names) == 0 {
-			return yield(v)
-		}
-	}
-	return true
-}
-
-// splitField splits at the dots that no backslash precedes.
-func splitField(field string) (names []string) {
-	const dot = "\x00" // stands for an escaped dot; no query holds a NUL and means something by it
-	for name := range strings.SplitSeq(strings.ReplaceAll(field, `\.`, dot), ".") {
-		names = append(names, strings.ReplaceAll(name, dot, "."))
-	}
-	return names
+	return c, nil
 }

@@ -36,7 +36,7 @@ type Partial interface {
 func (o *Object) Resume(ctx context.Context, w Partial, place string,
 	progress func(done, total int64)) (kept bool, err error) {
 	a := o.agent
-	if a.Journal == nil || o.stream == nil || !o.stream.Bound() {
+	if a.Journal == nil || o.stream == nil {
 		if err := w.Truncate(0); err != nil {
 			return false, err
 		}
@@ -46,9 +46,7 @@ func (o *Object) Resume(ctx context.Context, w Partial, place string,
 		progress = func(done, total int64) {}
 	}
 	d := &download{object: o, file: w, progress: progress, ahead: make(map[uint64]tag)}
-	if d.name, err = a.noteName(ctx, noteDownload, string(o.ID[:])+place); err != nil {
-		return false, err
-	}
+	d.what = string(o.ID[:]) + place
 	if err := d.resume(ctx); err != nil {
 		// Interrupted while it looked at what is there: that stays as it is.
 		return ctx.Err() != nil, err
@@ -63,7 +61,7 @@ func (o *Object) Resume(ctx context.Context, w Partial, place string,
 	if err != nil && passing && d.done > 0 && d.note(context.WithoutCancel(ctx), d.state) == nil {
 		return true, err
 	}
-	_ = a.Journal.Delete(context.WithoutCancel(ctx), d.name)
+	a.forget(context.WithoutCancel(ctx), noteDownload, d.what)
 	return false, err
 }
 
@@ -71,7 +69,7 @@ func (o *Object) Resume(ctx context.Context, w Partial, place string,
 type download struct {
 	object   *Object
 	file     Partial
-	name     string // of its note
+	what     string // what its note is on
 	progress func(done, total int64)
 	key      base64url
 	tags     cipher.AEAD // under the key
@@ -84,14 +82,16 @@ type download struct {
 	noting  bool
 }
 
+// noteEvery is how many chunks may be stored before the journal is told.
+const noteEvery = 16
+
 // A state says which bytes the first chunks of a file are.
 type state struct {
 	done uint64
 	sum  [sha256.Size]byte // of their tags: each time the SHA-256 of the sum before and the next tag
 }
 
-// A downloadNote is how far a download got. It is sealed like a document, to the owner alone, in the place of what is
-// fetched.
+// A downloadNote is how far a download got.
 type downloadNote struct {
 	Revision base64url `json:"revision"`
 	Done     uint64    `json:"done"`
@@ -136,12 +136,8 @@ func (d *download) offset(index uint64) int64 {
 func (d *download) resume(ctx context.Context) error {
 	a, o := d.object.agent, d.object
 	var n downloadNote
-	noted, err := a.openNote(ctx, d.name, &n)
-	if err != nil {
-		return err
-	}
-	if noted != nil && noted.ID == o.ID && string(n.Revision) == string(o.rev[:]) && n.Done <= o.stream.Chunks &&
-		len(n.Key) == 32 && len(n.Sum) == sha256.Size {
+	if a.load(ctx, noteDownload, d.what, &n) && string(n.Revision) == string(o.revision.rev[:]) &&
+		n.Done <= o.chunks.Chunks() && len(n.Key) == 32 && len(n.Sum) == sha256.Size {
 		if err := d.setKey(n.Key); err != nil {
 			return err
 		}
@@ -191,7 +187,7 @@ func (d *download) wrote(ctx context.Context, index uint64, plain []byte) error 
 	d.written += int64(len(plain))
 	d.progress(d.written, d.object.Size)
 	now := d.state
-	due := !d.noting && now.done >= d.noted+noteEvery && now.done < d.object.stream.Chunks
+	due := !d.noting && now.done >= d.noted+noteEvery && now.done < d.object.chunks.Chunks()
 	d.noting = d.noting || due
 	d.mu.Unlock()
 	if !due {
@@ -211,9 +207,6 @@ func (d *download) note(ctx context.Context, s state) error {
 		return err // the system may never write these bytes, nor say so again
 	}
 	o := d.object
-	b, err := o.agent.sealNote(ctx, o.ID, o.Sequence, downloadNote{o.rev[:], s.done, d.key, s.sum[:]}, nil)
-	if err == nil {
-		_ = o.agent.Journal.Save(ctx, d.name, b)
-	}
+	o.agent.save(ctx, noteDownload, d.what, downloadNote{o.revision.rev[:], s.done, d.key, s.sum[:]})
 	return nil
 }

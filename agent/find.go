@@ -2,117 +2,291 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"io"
 	"iter"
+	"mime"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/search"
+	"github.com/cofferhq/coffer/agent/tree"
+	"github.com/cofferhq/coffer/internal/lucene"
 )
 
-// Find yields what meets the query, in no particular order. A query is terms with spaces between; an object must meet
-// all of them:
+// Find yields what meets a query in the syntax of Lucene (doc/query.md), in no particular order: by words of names, by
+// type, media type, size and time, by the fields of typed objects, and by the words of texts. Invalid for what is no
+// query. What the agent keeps for itself does not show.
 //
-//	annual report           words of the name, whatever their case; or a type
-//	name:report.pdf         the name, just so; and likewise path, folder and type
-//	type:Invoice total:30   a field of a typed object: total is "30" or 30; a.b is b in a
-//	customer="Ada \"A.\""   a text with spaces; "=" is the same as ":"
-//
-// Only whole words and whole values match, and of typed objects the fields that are indexed (doc/objects.md). What no
-// object has is not found and no error; Invalid for what is no query. The agent's own records do not show.
-//
-// The vault sees which of its blinded tags are asked for, nothing else; what it answers is checked against the query.
+// The vault sees that some sealed objects are read, which hold parts of the index, and nothing of the query.
 func (a *Agent) Find(ctx context.Context, query string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		terms, err := parseQuery(query)
-		var filters [][]pair
+		q, err := lucene.Parse(query)
+		if err == nil && a.guest != nil {
+			err = coffer.Errorf("find", coffer.Invalid, "what somebody else shared cannot be searched")
+		}
+		var v *view
 		if err == nil {
-			filters, err = a.filters(ctx, terms)
+			v, err = a.look(ctx)
+		}
+		var x *search.Index
+		if err == nil {
+			x, err = a.index(v.head)
 		}
 		if err != nil {
 			yield(Info{}, err)
 			return
 		}
-		wanted := func(c *content) bool {
-			for _, t := range terms {
-				if !t.matches(c) {
-					return false
+		for hit, err := range x.Find(ctx, q) {
+			var i Info
+			if err == nil {
+				i, err = v.hit(ctx, x, hit)
+				if errors.Is(err, coffer.NotExist) {
+					continue // not by a path that can be named
 				}
 			}
-			return !within(c.Path, reserved)
-		}
-		if len(filters) == 0 {
-			return
-		}
-		for r, err := range a.search(ctx, filters, wanted) {
-			if err != nil {
-				yield(Info{}, err)
-				return
-			}
-			if !r.pending() && !yield(r.info(), nil) {
+			if !yield(i, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// filters returns what to ask the vault for: any of the filters, of which each has one alternative of each term. Terms
-// that no object can meet make no filter.
-//
-// A filter names an attribute only once. Where terms ask for several words of one name, the rarest of them is asked
-// for, and the others are looked for in what is found.
-func (a *Agent) filters(ctx context.Context, terms []term) ([][]pair, error) {
-	filters := [][]pair{nil}
-	for _, t := range terms {
-		var next [][]pair
-		for _, f := range filters {
-			for _, alternative := range t.alternatives() {
-				next = append(next, append(f[:len(f):len(f)], alternative...))
-			}
-		}
-		if filters = next; len(filters) > coffer.MaxFilters {
-			return nil, coffer.Errorf("query", coffer.Invalid, "too many alternatives; name the fields")
-		}
+// hit describes what the index found, by what its folder says of it.
+func (v *view) hit(ctx context.Context, x *search.Index, h search.Hit) (Info, error) {
+	p, err := x.Path(ctx, h.ID)
+	if err != nil {
+		return Info{}, err
 	}
-	counts := make(map[pair]int)
-	for i, f := range filters {
-		single, err := a.rarest(ctx, counts, f)
+	if p == "" || tree.Within(p, reserved) {
+		return Info{}, coffer.Errorf("find", coffer.NotExist, "the agent's own")
+	}
+	n, err := v.tree.Get(ctx, p)
+	if err != nil {
+		return Info{}, err
+	}
+	if n.Ref.ID != h.ID {
+		return Info{}, coffer.Errorf("find", coffer.NotExist, "replaced")
+	}
+	return infoOf(p, n), nil
+}
+
+// index returns the search index as a head has it.
+func (a *Agent) index(h *head) (*search.Index, error) {
+	var deltas []search.Delta
+	for _, e := range h.Log {
+		if e.Delta == nil {
+			continue
+		}
+		d, err := search.DecodeDelta(e.Delta)
 		if err != nil {
 			return nil, err
 		}
-		filters[i] = single
+		deltas = append(deltas, *d)
 	}
-	return filters, nil
+	return search.Open((*blocks)(a), h.Index, deltas)
 }
 
-// rarest leaves one pair for each attribute: the one that the fewest objects have.
-func (a *Agent) rarest(ctx context.Context, counts map[pair]int, filter []pair) ([]pair, error) {
-	byPath := make(map[string][]pair)
-	var order []string
-	for _, p := range filter {
-		if byPath[p.path] == nil {
-			order = append(order, p.path)
+// blocks keeps the index's blocks as sealed objects: each is written once.
+type blocks Agent
+
+// Get implements [search.Blocks].
+func (b *blocks) Get(ctx context.Context, ref seal.Ref) ([]byte, error) {
+	a := (*Agent)(b)
+	if d := a.cached(ctx, ref.ID); d != nil {
+		if r, err := a.open(ctx, ref, a.mine, d); err == nil {
+			return blockData(r)
 		}
-		byPath[p.path] = append(byPath[p.path], p)
 	}
-	var single []pair
-	for _, path := range order {
-		best := byPath[path][0]
-		for _, p := range byPath[path] {
-			if len(byPath[path]) == 1 {
-				break
-			}
-			if _, ok := counts[p]; !ok {
-				q, err := a.query(ctx, [][]pair{{p}})
-				if err != nil {
-					return nil, err
-				}
-				if counts[p], err = a.Vault.Count(ctx, q); err != nil {
-					return nil, err
-				}
-			}
-			if counts[p] < counts[best] {
-				best = p
+	r, err := a.read(ctx, ref, a.mine)
+	if err != nil {
+		return nil, gone(err)
+	}
+	if a.feed.follows() {
+		a.keep(ctx, r.doc)
+	}
+	return blockData(r)
+}
+
+func blockData(r *revision) ([]byte, error) {
+	c, err := decodeContent(r.opened.Content)
+	if err != nil || c.Type != TypeFile {
+		return nil, coffer.Errorf("index", coffer.Corrupt, "not a part of the index")
+	}
+	return c.Data, nil
+}
+
+// Put implements [search.Blocks]. A block looks like a file.
+func (b *blocks) Put(ctx context.Context, data [][]byte) ([]seal.Ref, error) {
+	a := (*Agent)(b)
+	var refs []seal.Ref
+	var writes []coffer.Write
+	flush := func() error {
+		if len(writes) == 0 {
+			return nil
+		}
+		changes, err := a.Vault.Apply(ctx, writes...)
+		if err == nil {
+			err = a.wrote(changes)
+		}
+		writes = nil
+		return err
+	}
+	for _, d := range data {
+		c := content{Type: TypeFile, Data: d, Size: int64(len(d))}
+		content, err := c.encode()
+		if err != nil {
+			return nil, err
+		}
+		ref := seal.NewRef()
+		doc, err := a.seal(ctx, ref, nil, seal.Plain{Content: content}, seal.ObjectOptions{})
+		if err != nil {
+			return nil, err
+		}
+		refs, writes = append(refs, ref), append(writes, coffer.Write{Document: doc})
+		if a.feed.follows() {
+			a.keep(ctx, doc)
+		}
+		if len(writes) == 64 {
+			if err := flush(); err != nil {
+				return nil, err
 			}
 		}
-		single = append(single, best)
 	}
-	return single, nil
+	return refs, flush()
+}
+
+// Drop implements [search.Blocks].
+func (b *blocks) Drop(ctx context.Context, refs ...seal.Ref) error {
+	a := (*Agent)(b)
+	for _, r := range refs {
+		if _, err := a.Vault.Apply(ctx, coffer.Write{Erase: r.ID}); err != nil && !errors.Is(err, coffer.NotExist) {
+			return err
+		}
+		a.drop(ctx, r.ID)
+	}
+	return nil
+}
+
+// indexed makes what can be searched for of an object part of the commit, and keeps what else says something of it what
+// it is.
+func (t *txn) indexed(ctx context.Context, path string, n tree.Node, c *content) error {
+	if t.a.guest != nil || tree.Within(path, reserved) {
+		return nil
+	}
+	if err := t.linked(ctx, n); err != nil {
+		return err
+	}
+	if err := t.excerpted(ctx, n.Ref.ID, c); err != nil {
+		return err
+	}
+	parent, err := t.indexFolders(ctx, tree.FolderOf(path))
+	if err != nil {
+		return err
+	}
+	d := search.Document{
+		ID: n.Ref.ID, Folder: parent, Name: n.Name, Type: n.Type, MIME: n.MIME, Size: n.Size, Modified: n.Modified,
+		Value: c.Value, Text: c.text,
+	}
+	if d.Text == "" && isText(n.MIME, n.Name) && utf8.Valid(c.Data) {
+		d.Text = string(c.Data)
+	}
+	t.found(d)
+	return nil
+}
+
+// indexFolders makes the folders of a path findable that are new, and returns the id of the innermost.
+func (t *txn) indexFolders(ctx context.Context, folder string) (id coffer.ObjectID, err error) {
+	if folder == "" || t.a.guest != nil {
+		return id, nil
+	}
+	chain, err := t.tree.Chain(ctx, folder)
+	if err != nil {
+		return id, err
+	}
+	for i, n := range chain {
+		if t.fresh[n.Ref.ID] {
+			d := search.Document{ID: n.Ref.ID, Folder: id, Name: n.Name, Type: TypeFolder, Modified: n.Modified}
+			t.found(d)
+		}
+		id = chain[i].Ref.ID
+	}
+	return id, nil
+}
+
+// moved makes the new name of what is at a path findable.
+func (t *txn) moved(ctx context.Context, path string) error {
+	if t.a.guest != nil {
+		return nil
+	}
+	n, err := t.tree.Get(ctx, path)
+	if err != nil {
+		return err
+	}
+	if n.Type != TypeFolder {
+		r, err := t.a.readNode(ctx, t.view, n)
+		if err != nil {
+			return err
+		}
+		c, err := decodeContent(r.opened.Content)
+		if err != nil {
+			return err
+		}
+		return t.indexed(ctx, path, n, c)
+	}
+	parent, err := t.indexFolders(ctx, tree.FolderOf(path))
+	if err != nil {
+		return err
+	}
+	t.found(search.Document{ID: n.Ref.ID, Folder: parent, Name: n.Name, Type: TypeFolder, Modified: n.Modified})
+	return nil
+}
+
+// found makes what can be searched for of a document part of the commit, in the place of what was before.
+func (t *txn) found(d search.Document) {
+	t.unfound(d.ID)
+	t.delta.Removed = slices.DeleteFunc(t.delta.Removed, func(id coffer.ObjectID) bool { return id == d.ID })
+	t.delta.Documents = append(t.delta.Documents, d)
+}
+
+// unfound makes part of the commit that something cannot be found any more.
+func (t *txn) unfound(id coffer.ObjectID) {
+	if t.a.guest != nil {
+		return
+	}
+	t.delta.Documents = slices.DeleteFunc(t.delta.Documents, func(d search.Document) bool { return d.ID == id })
+	if !slices.Contains(t.delta.Removed, id) {
+		t.delta.Removed = append(t.delta.Removed, id)
+	}
+}
+
+// maxFullText is how many bytes of a text are searched.
+const maxFullText = 256 << 10
+
+// isText reports whether a file is text, by its media type or else by its name.
+func isText(media, name string) bool {
+	if media == "" {
+		media = mime.TypeByExtension(path.Ext(name))
+	}
+	return strings.HasPrefix(media, "text/") || strings.HasPrefix(media, "application/json") ||
+		media == "" && path.Ext(name) == ""
+}
+
+// textOf reads the beginning of a text as far as it is searched.
+func textOf(r io.Reader) string {
+	b, err := io.ReadAll(io.LimitReader(r, maxFullText))
+	if err != nil {
+		return ""
+	}
+	for i := 0; i < utf8.UTFMax && len(b) > 0 && !utf8.Valid(b); i++ {
+		b = b[:len(b)-1] // cut within a letter
+	}
+	if !utf8.Valid(b) {
+		return ""
+	}
+	return string(b)
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/stream"
+	"github.com/cofferhq/coffer/agent/tree"
+	"github.com/cofferhq/coffer/api/edv"
 )
 
 // An Object is one revision of a file or typed object, to be read as often and in as many places at once as one likes.
@@ -19,82 +21,156 @@ type Object struct {
 	Info
 	// Value is the JSON of a typed object; nil for a file.
 	Value []byte
-	// Content is all that is sealed as the document's content, as JSON: for what other programs wrote.
-	Content []byte
 
-	agent  *Agent
-	rev    coffer.Rev
-	held   []byte // bytes of a small file, or the Value
-	stream *seal.Stream
-	chunks *seal.ChunkOpener
-
-	mu     sync.Mutex // guards what ReadAt keeps
-	raw    []byte
-	plain  []byte
-	index  uint64 // which chunk plain is
-	filled bool
-	size   int64 // of all chunks but the last; 0 until known
+	agent    *Agent
+	revision *revision
+	strict   bool   // others may know the key of the stream
+	held     []byte // bytes of a small file, or the Value
+	stream   *seal.Stream
+	chunks   *stream.Reader
 }
 
 // Get returns what is at the path. NotExist if nothing is, Conflict if it is a folder, Corrupt if the vault answered
-// with something else.
+// with something else than was stored.
 func (a *Agent) Get(ctx context.Context, path string) (*Object, error) {
-	path, err := objectPath(path)
+	path, err := a.objectPath(path)
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.lookup(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	if r.content.Type == TypeFolder {
-		return nil, coffer.Errorf("get", coffer.Conflict, "a folder is there")
-	}
-	return a.object(r)
+	return a.objectAt(ctx, path)
 }
 
-// GetID returns the object with this id, whoever wrote it: this owner, another one who shared it, or another program,
-// whose Info may be empty but for ID, Sequence and Readers. What Info says can be believed only as far as Own says.
-func (a *Agent) GetID(ctx context.Context, id coffer.ObjectID) (*Object, error) {
-	r, err := a.current(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if r.pending() {
-		return nil, notThere()
-	}
-	return a.object(r)
-}
-
-func (a *Agent) object(r *revision) (*Object, error) {
-	o := &Object{Info: r.info(), Content: r.opened.Content, agent: a, rev: r.doc.Rev(), stream: r.opened.Stream}
-	if c := r.content; c != nil {
-		o.Value = c.Value
-		if o.held = c.Data; c.Value != nil {
-			o.held = c.Value
+func (a *Agent) objectAt(ctx context.Context, path string) (*Object, error) {
+	if a.guest != nil && !a.guest.folder {
+		if path != "" {
+			return nil, coffer.Errorf("get", coffer.NotExist, "nothing is there")
 		}
-	} else {
-		o.held = r.opened.Content
+		n, r, err := a.node(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return a.object(ctx, path, n, r, true)
+	}
+	o, err := a.objectNow(ctx, path)
+	if errors.Is(err, coffer.NotExist) && a.guest == nil {
+		// Between the folder and the object, somebody may have erased both. A folder that still names an object that is
+		// not there, though, is told apart.
+		if _, err := a.Stat(ctx, path); err != nil {
+			return nil, err
+		}
+		if o, err = a.objectNow(ctx, path); errors.Is(err, coffer.NotExist) {
+			return nil, gone(err)
+		}
+		return o, err
+	}
+	return o, err
+}
+
+func (a *Agent) objectNow(ctx context.Context, path string) (o *Object, err error) {
+	read := func() error {
+		v, err := a.look(ctx)
+		if err != nil {
+			return err
+		}
+		chain, err := v.tree.Chain(ctx, path)
+		if err != nil {
+			return err
+		}
+		n := chain[len(chain)-1]
+		if n.Type == TypeFolder {
+			return coffer.Errorf("get", coffer.Conflict, "a folder is there")
+		}
+		var above []coffer.ObjectID
+		strict := a.guest != nil
+		for _, c := range chain {
+			above = append(above, c.Ref.ID)
+			strict = strict || c.Shared
+		}
+		r, err := a.readBelow(ctx, v, n, above)
+		if err != nil {
+			return err
+		}
+		o, err = a.object(ctx, path, n, r, strict)
+		return err
+	}
+	if a.guest != nil {
+		return o, a.try(ctx, read)
+	}
+	return o, read()
+}
+
+// readNode reads the present revision of what a folder names.
+func (a *Agent) readNode(ctx context.Context, v *view, n tree.Node) (*revision, error) {
+	return a.readBelow(ctx, v, n, nil)
+}
+
+func (a *Agent) readBelow(ctx context.Context, v *view, n tree.Node, above []coffer.ObjectID) (*revision, error) {
+	r, err := a.read(ctx, n.Ref, v.writers(ctx, n.Ref, above))
+	if err != nil {
+		return nil, err
+	}
+	// The folder says which revision its owner wrote last. A later one can be by somebody who may write the object alone,
+	// or half of a longer change; an earlier one cannot be the present one.
+	if r.doc.Sequence < n.Sequence || r.doc.Sequence == n.Sequence && r.rev != n.Rev {
+		return nil, coffer.Errorf("object", coffer.Corrupt, "the vault shows an older state of an object than it did")
+	}
+	return r, nil
+}
+
+// kept returns the index entries that the next revision keeps.
+func (r *revision) kept() []edv.Entry { return r.opened.Entries }
+
+func (a *Agent) object(ctx context.Context, path string, n tree.Node, r *revision, strict bool) (*Object, error) {
+	c, err := decodeContent(r.opened.Content)
+	if err != nil {
+		return nil, err
+	}
+	o := &Object{Info: infoOf(path, n), agent: a, revision: r, strict: strict, stream: r.opened.Stream}
+	o.Sequence, o.Author = r.doc.Sequence, r.origin().Author
+	o.Type, o.MIME, o.Size, o.Modified, o.Mode = c.Type, c.MIME, c.Size, c.Modified, c.mode()
+	o.Value = c.Value
+	if o.held = c.Data; c.Value != nil {
+		o.held = c.Value
 	}
 	if o.stream == nil {
-		if r.own && int64(len(o.held)) != o.Size {
+		if int64(len(o.held)) != o.Size {
 			return nil, coffer.Errorf("get", coffer.Corrupt, "not of its recorded size")
 		}
-		o.Size = int64(len(o.held))
 		return o, nil
 	}
 	o.held = nil
-	if o.stream.Bound() {
-		if r.own && int64(o.stream.Size) != o.Size {
-			return nil, coffer.Errorf("get", coffer.Corrupt, "not of its recorded size")
-		}
-		o.Size, o.size = int64(o.stream.Size), int64(o.stream.ChunkSize)
-	} else {
-		o.Size = -1 // the chunks will tell
+	if int64(o.stream.Size) != o.Size {
+		return nil, coffer.Errorf("get", coffer.Corrupt, "not of its recorded size")
 	}
-	var err error
-	o.chunks, err = seal.NewChunkOpener(a.Keyring, r.opened)
+	o.chunks, err = o.reader(ctx)
 	return o, err
+}
+
+// reader returns a reader of the object's stream from its beginning.
+func (o *Object) reader(ctx context.Context) (*stream.Reader, error) {
+	return stream.NewReader(ctx, stream.ReadOptions{
+		Vault: o.agent.Vault, ID: o.ID, Stream: o.stream, Strict: o.strict, Workers: o.agent.Workers, Changed: o.changed,
+	})
+}
+
+// changed tells a vault that answers wrongly from one whose owner wrote meanwhile.
+func (o *Object) changed(ctx context.Context) error {
+	docs, err := o.agent.Vault.Get(ctx, o.ID)
+	switch {
+	case errors.Is(err, coffer.NotExist):
+		return coffer.Errorf("read", coffer.NotExist, "erased while being read")
+	case err != nil || len(docs) == 0 || docs[0].Sequence <= o.Sequence:
+		return nil
+	}
+	now, err := o.agent.open(ctx, o.revision.ref, nil, docs...)
+	if err == nil && now.opened.Stream != nil {
+		before, err1 := o.stream.Settled().Digest()
+		after, err2 := now.stream().Digest()
+		if err1 == nil && err2 == nil && before == after {
+			return nil // only claimed: the chunks are still these
+		}
+	}
+	return coffer.Errorf("read", coffer.Conflict, "changed while being read; read again")
 }
 
 // Open returns a reader of all bytes from the first to the last. If it ends with io.EOF, they were all there, and in
@@ -103,32 +179,16 @@ func (o *Object) Open(ctx context.Context) io.ReadCloser {
 	if o.stream == nil {
 		return io.NopCloser(bytes.NewReader(o.held))
 	}
-	get := func(ctx context.Context, dst []byte, index uint64) ([]byte, error) { return o.fetch(ctx, dst, index) }
-	return io.NopCloser(&watched{ctx, o, seal.NewReader(ctx, o.chunks, get)})
-}
-
-// watched is a Reader that finds out why a chunk did not open.
-type watched struct {
-	ctx context.Context
-	o   *Object
-	r   *seal.Reader
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if err != nil && err != io.EOF {
-		err = w.o.explain(w.ctx, err)
-	}
-	return n, err
-}
-
-func (w *watched) WriteTo(to io.Writer) (int64, error) {
-	n, err := w.r.WriteTo(to)
+	r, err := o.reader(ctx)
 	if err != nil {
-		err = w.o.explain(w.ctx, err)
+		return io.NopCloser(failing{err})
 	}
-	return n, err
+	return r
 }
+
+type failing struct{ error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.error }
 
 // ReadAt reads len(p) bytes from the offset on, or as many as there are, with io.EOF then. It fetches the chunks that
 // they are in and keeps the last one.
@@ -139,61 +199,16 @@ func (o *Object) ReadAt(ctx context.Context, p []byte, offset int64) (n int, err
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if o.stream == nil {
-		if offset >= int64(len(o.held)) {
-			return 0, io.EOF
-		}
-		if n = copy(p, o.held[offset:]); n < len(p) {
-			err = io.EOF
-		}
-		return n, err
+	if o.stream != nil {
+		return o.chunks.ReadRange(ctx, p, offset)
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	size, err := o.chunkSize(ctx)
-	if err != nil {
-		return 0, err
+	if offset >= int64(len(o.held)) {
+		return 0, io.EOF
 	}
-	for n < len(p) {
-		index := uint64(offset / size)
-		if index >= o.stream.Chunks {
-			return n, io.EOF
-		}
-		if err := o.load(ctx, index); err != nil {
-			return n, err
-		}
-		skip := offset - int64(index)*size
-		if skip >= int64(len(o.plain)) {
-			return n, io.EOF
-		}
-		k := copy(p[n:], o.plain[skip:])
-		n, offset = n+k, offset+int64(k)
+	if n = copy(p, o.held[offset:]); n < len(p) {
+		err = io.EOF
 	}
-	return n, nil
-}
-
-// load makes the chunk with the index the one that is kept. The caller holds the lock.
-func (o *Object) load(ctx context.Context, index uint64) (err error) {
-	if o.filled && o.index == index {
-		return nil
-	}
-	o.filled = false
-	if o.raw, o.plain, err = o.chunk(ctx, o.raw, o.plain, index); err == nil {
-		o.index, o.filled = index, true
-	}
-	return err
-}
-
-// chunkSize returns the length of each chunk but the last. Other programs do not say; then the first chunk tells. The
-// caller holds the lock.
-func (o *Object) chunkSize(ctx context.Context) (int64, error) {
-	if o.size == 0 && o.stream.Chunks > 0 {
-		if err := o.load(ctx, 0); err != nil {
-			return 0, err
-		}
-		o.size = int64(len(o.plain))
-	}
-	return max(1, o.size), nil
+	return n, err
 }
 
 // WriteTo writes all bytes to their offsets in w, in any order, some chunks at once. Progress, if not nil, is called as
@@ -224,98 +239,10 @@ func (o *Object) WriteTo(ctx context.Context, w io.WriterAt, progress func(done,
 // by several goroutines at once; an error of it ends the rest.
 func (o *Object) writeFrom(ctx context.Context, w io.WriterAt, first uint64,
 	written func(index uint64, plain []byte) error) error {
-	o.mu.Lock()
-	size, err := o.chunkSize(ctx)
-	o.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var workers sync.WaitGroup
-	var next atomic.Uint64
-	next.Store(first)
-	for range min(uint64(o.agent.Workers), o.stream.Chunks) {
-		workers.Go(func() {
-			var raw, plain []byte
-			for ctx.Err() == nil {
-				index := next.Add(1) - 1
-				if index >= o.stream.Chunks {
-					return
-				}
-				var err error
-				if raw, plain, err = o.chunk(ctx, raw, plain, index); err == nil {
-					_, err = w.WriteAt(plain, int64(index)*size)
-				}
-				if err == nil && int64(len(plain)) != size && index != o.stream.Chunks-1 {
-					err = coffer.Errorf("read", coffer.Corrupt, "chunks differ in length")
-				}
-				if err == nil {
-					err = written(index, plain)
-				}
-				if err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	workers.Wait()
-	return context.Cause(ctx)
-}
-
-// chunk returns the plaintext of a chunk. The two slices are used again and returned.
-func (o *Object) chunk(ctx context.Context, raw, plain []byte, index uint64) ([]byte, []byte, error) {
-	raw, err := o.fetch(ctx, raw[:0], index)
-	if err == nil {
-		plain, err = o.chunks.Open(ctx, plain[:0], raw, index)
-	}
-	if err != nil {
-		return raw, plain, o.explain(ctx, err)
-	}
-	return raw, plain, nil
-}
-
-// maxRaw bounds a chunk as the vault keeps it.
-const maxRaw = seal.MaxChunkSize + 2<<20
-
-// fetch appends a chunk as the vault keeps it to dst.
-func (o *Object) fetch(ctx context.Context, dst []byte, index uint64) ([]byte, error) {
-	const op = "read"
-	ref, r, err := o.agent.Vault.Chunk(ctx, o.ID, index)
-	if err != nil {
-		if errors.Is(err, coffer.NotExist) {
-			err = coffer.Errorf(op, coffer.Corrupt, "a chunk is missing")
+	return o.chunks.Each(ctx, first, func(number uint64, plain []byte) error {
+		if _, err := w.WriteAt(plain, int64(number)*o.chunks.ChunkSize()); err != nil {
+			return err
 		}
-		return dst, err
-	}
-	defer r.Close()
-	if ref.Sequence != o.stream.Sequence || ref.Index != index || ref.Size < 0 || ref.Size > maxRaw {
-		return dst, coffer.Errorf(op, coffer.Corrupt, "another chunk")
-	}
-	n := len(dst)
-	dst = append(dst, make([]byte, ref.Size)...)
-	switch _, err := io.ReadFull(r, dst[n:]); {
-	case err == io.EOF, err == io.ErrUnexpectedEOF: // of a body that is whole; a broken connection is another error
-		return dst, coffer.Errorf(op, coffer.Corrupt, "a chunk is cut short")
-	case err != nil:
-		return dst, err
-	}
-	return dst, nil
-}
-
-// explain tells a vault that answers wrongly from one whose owner wrote meanwhile.
-func (o *Object) explain(ctx context.Context, err error) error {
-	if !errors.Is(err, coffer.Corrupt) {
-		return err
-	}
-	now, getErr := o.agent.current(ctx, o.ID)
-	switch {
-	case errors.Is(getErr, coffer.NotExist):
-		return coffer.Errorf("read", coffer.NotExist, "erased while being read")
-	case getErr != nil || now.doc.Sequence <= o.Sequence:
-		return err
-	case now.opened.Stream != nil && now.opened.Stream.Sequence == o.stream.Sequence:
-		return err // only claimed, or shared: the chunks are still these
-	}
-	return coffer.Errorf("read", coffer.Conflict, "changed while being read; read again")
+		return written(number, plain)
+	})
 }

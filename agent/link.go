@@ -1,136 +1,179 @@
 package agent
 
 import (
-	"bytes"
-	"compress/gzip"
+	"context"
 	"encoding/base64"
-	"io"
+	"errors"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/tree"
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
-// A Link is what a reader gets of a share: where the objects are, and the capabilities for them. As text it is
-// "coffer:" and the base64url of the gzip of its JSON (doc/objects.md, section "Links"). It tells who shares how many
-// objects of which vault with whom, and is of use to the reader's keys only.
-type Link struct {
-	Vault   string // the vault's URL
-	From    string // identifier of who shared
-	Objects []Shared
+// A delivery is all that a reader needs of a grant. As text it is a link: "coffer:" and the base64url of the delivery's
+// JSON, padded, sealed to the reader (doc/objects.md, section "Links").
+type delivery struct {
+	Type        string            `json:"type"`
+	Version     int               `json:"version"`
+	Vault       string            `json:"vault"` // the vault's URL
+	Grant       string            `json:"grant"`
+	From        string            `json:"from"` // identifier of the owner
+	To          string            `json:"to"`   // identifier of the reader
+	Name        string            `json:"name"`
+	Folder      bool              `json:"folder,omitzero"`
+	Ref         refJSON           `json:"ref"`
+	Actions     []grant.Action    `json:"actions"`
+	Since       time.Time         `json:"since"`
+	Until       time.Time         `json:"until"`
+	Seed        base64url         `json:"seed"`       // of the reader's pseudonym for this grant
+	Capability  jsontext.Value    `json:"capability"` // delegated to the pseudonym
+	Box         refJSON           `json:"box"`        // where later keys are
+	Slot        int               `json:"slot"`
+	Above       []coffer.ObjectID `json:"above,omitempty"` // the folders that hold it
+	Certificate *certificate      `json:"certificate,omitempty"`
+	Statement   base64url         `json:"statement,omitempty"`
 }
 
-// A Shared is one object of a link.
-type Shared struct {
-	ID         coffer.ObjectID
-	Actions    []grant.Action
-	Until      time.Time
-	Capability []byte // its JSON
-}
-
-const linkScheme = "coffer:"
-
-// Bounds on links.
 const (
-	MaxShared   = 1000    // objects in one link
-	maxLinkText = 2 << 20 // bytes
-	maxLinkJSON = 4 << 20
+	deliveryType    = "coffer/delivery"
+	deliveryVersion = 2
+	deliveryInfo    = "coffer delivery 2"
+	linkScheme      = "coffer:"
+	maxLink         = 64 << 10 // bytes of a link's text
+	linkUnit        = 2048     // a delivery is padded to a multiple of so many bytes
 )
 
-// linkJSON is a link as it is written.
-type linkJSON struct {
-	Version      int              `json:"v"`
-	Vault        string           `json:"vault"`
-	Capabilities []jsontext.Value `json:"capabilities"`
+func (d *delivery) statement() ([]byte, error) {
+	c := *d
+	c.Statement = nil
+	return signable("delivery", c)
 }
 
-// String returns the link as text.
-func (l *Link) String() string {
-	w := linkJSON{Version: 1, Vault: l.Vault, Capabilities: make([]jsontext.Value, len(l.Objects))}
-	for i, s := range l.Objects {
-		w.Capabilities[i] = s.Capability
+// link returns the link of a grant.
+func (v *view) link(ctx context.Context, g *grantRecord, name string, ref seal.Ref, chain []tree.Node,
+	to []byte) (string, error) {
+	a := v.a
+	if !g.writes() {
+		ref.Write = seal.WriteKey{}
 	}
-	b, err := jose.Encode(w)
+	_, seed, capability, err := a.capability(ctx, g)
 	if err != nil {
-		return "" // not of a Link that OpenLink or Share returned
+		return "", err
 	}
-	var zipped bytes.Buffer
-	z := gzip.NewWriter(&zipped)
-	if _, err = z.Write(b); err == nil {
-		err = z.Close()
-	}
+	box, err := a.numbered(ctx, "box", g.Box)
 	if err != nil {
-		return "" // memory does not fail
+		return "", err
 	}
-	return linkScheme + base64.RawURLEncoding.EncodeToString(zipped.Bytes())
+	box.Write = seal.WriteKey{}
+	d := &delivery{
+		Type: deliveryType, Version: deliveryVersion, Vault: a.URL, Grant: g.ID, From: a.Keyring.DID(), To: g.With,
+		Name: name, Folder: g.Folder, Ref: newRefJSON(ref), Actions: g.Actions, Since: g.Since, Until: g.Until,
+		Seed: seed, Capability: capability, Box: newRefJSON(box), Slot: g.Slot,
+	}
+	for _, n := range chain[:len(chain)-1] {
+		d.Above = append(d.Above, n.Ref.ID)
+	}
+	if g.writes() {
+		c := &certificate{Grant: g.ID, Scope: g.Scope, Writer: g.With, Until: g.Until, By: a.Keyring.DID()}
+		message, err := c.statement()
+		if c.Statement, err = a.sign(ctx, message, err); err != nil {
+			return "", err
+		}
+		d.Certificate = c
+	}
+	message, err := d.statement()
+	if d.Statement, err = a.sign(ctx, message, err); err != nil {
+		return "", err
+	}
+	return sealLink(d, to)
 }
 
-// OpenLink reads the text of a link; white space around and in it, as mail programs leave it, is passed over. Invalid
-// when it is no link, when it names more than [MaxShared] objects, and when its capabilities are not all for documents
-// of its vault, delegated by one and the same. That they are genuine is for the vault to find.
-func OpenLink(text string) (*Link, error) {
+func sealLink(d *delivery, to []byte) (string, error) {
+	b, err := jose.Encode(d)
+	if err != nil {
+		return "", coffer.E("link", coffer.Invalid, err)
+	}
+	if b, err = seal.PadDelivery(b, (len(b)/linkUnit+1)*linkUnit); err != nil {
+		return "", err
+	}
+	sealed, err := seal.Deliver(to, []byte(deliveryInfo), b)
+	if err != nil {
+		return "", err
+	}
+	return linkScheme + base64.RawURLEncoding.EncodeToString(sealed), nil
+}
+
+// An Invitation is what somebody else shared, out of a link that was meant for this keyring.
+type Invitation struct {
+	Vault      string // URL of the vault that it is in
+	From       string // identifier of who shares; its signature has been verified
+	Name       string // what it was called
+	Folder     bool
+	Actions    []grant.Action
+	Since      time.Time
+	Until      time.Time
+	Capability []byte         // for what is held in the vault; to be invoked by Reader
+	Reader     coffer.Keyring // the pseudonym that the vault knows the reader by
+
+	d *delivery
+}
+
+// IsLink reports whether a text looks like a link.
+func IsLink(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), linkScheme) }
+
+// OpenLink reads a link; white space around and in it, as mail programs leave it, is passed over. Invalid when it is no
+// link, Denied when it is for somebody else, Corrupt when it is not signed by whom it names.
+func (a *Agent) OpenLink(ctx context.Context, text string) (*Invitation, error) {
 	const op = "link"
-	if len(text) > maxLinkText {
-		return nil, coffer.Errorf(op, coffer.Invalid, "too long")
-	}
 	encoded, ok := strings.CutPrefix(strings.Join(strings.Fields(text), ""), linkScheme)
-	zipped, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if !ok || err != nil {
-		return nil, coffer.Errorf(op, coffer.Invalid, "no link")
+	if len(text) > maxLink || !ok {
+		return nil, coffer.Errorf(op, coffer.Invalid, "no link, or too long")
 	}
-	z, err := gzip.NewReader(bytes.NewReader(zipped))
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil {
-		return nil, coffer.Errorf(op, coffer.Invalid, "not compressed as links are")
+		return nil, coffer.Errorf(op, coffer.Invalid, "no link, or a part of it is missing")
 	}
-	b, err := io.ReadAll(io.LimitReader(z, maxLinkJSON+1))
-	if err != nil || len(b) > maxLinkJSON {
-		return nil, coffer.Errorf(op, coffer.Invalid, "not compressed as links are, or too long")
+	b, err := a.Keyring.Receive(ctx, []byte(deliveryInfo), sealed)
+	if errors.Is(err, coffer.Corrupt) {
+		return nil, coffer.Errorf(op, coffer.Denied, "it is for somebody else, or a part of it is missing")
+	} else if err != nil {
+		return nil, err
 	}
-	var w linkJSON
-	if err := jose.Decode(b, &w); err != nil {
-		return nil, coffer.E(op, coffer.Invalid, err)
+	var d delivery
+	if b, err = seal.UnpadDelivery(b); err != nil {
+		return nil, err
 	}
-	if w.Version != 1 || len(w.Capabilities) == 0 || len(w.Capabilities) > MaxShared {
-		return nil, coffer.Errorf(op, coffer.Invalid, "of another version, empty, or with too many objects")
+	if err := jose.DecodeOpen(b, &d); err != nil || d.Type != deliveryType || d.Version < 1 {
+		return nil, coffer.Errorf(op, coffer.Corrupt, "not what a link holds")
 	}
-	l := &Link{Vault: w.Vault}
-	for _, encoded := range w.Capabilities {
-		s, from, err := readShared(w.Vault, encoded)
-		if err != nil {
-			return nil, err
-		}
-		if l.From == "" {
-			l.From = from
-		}
-		if from != l.From {
-			return nil, coffer.Errorf(op, coffer.Invalid, "shared by more than one")
-		}
-		l.Objects = append(l.Objects, s)
+	if d.Version != deliveryVersion {
+		return nil, coffer.Errorf(op, coffer.Invalid, "made by a newer program")
 	}
-	return l, nil
+	message, err := d.statement()
+	if err := a.signedBy(ctx, d.From, message, d.Statement, err); err != nil {
+		return nil, err
+	}
+	return a.invitation(&d)
 }
 
-// readShared reads one capability of a link, and says who began to share.
-func readShared(vault string, encoded []byte) (s Shared, from string, err error) {
+func (a *Agent) invitation(d *delivery) (*Invitation, error) {
 	const op = "link"
-	c, err := grant.ParseCapability(encoded)
-	if err != nil {
-		return s, "", coffer.E(op, coffer.Invalid, err)
+	if d.To != a.Keyring.DID() && !a.former(d.To) {
+		return nil, coffer.Errorf(op, coffer.Denied, "it is for somebody else")
 	}
-	local, ok := strings.CutPrefix(c.Target(), vault+"/documents/")
-	if !ok || c.RootTarget() != vault || len(c.Links()) == 0 {
-		return s, "", coffer.Errorf(op, coffer.Invalid, "a capability is not for a document of the vault")
+	c, err := grant.ParseCapability(d.Capability)
+	if err != nil || c.RootTarget() != d.Vault || c.Target() != d.Vault+"/held" || len(d.Seed) != 32 {
+		return nil, coffer.Errorf(op, coffer.Corrupt, "its capability is for something else")
 	}
-	s = Shared{Actions: c.Actions(), Until: c.Expires(), Capability: encoded}
-	if s.ID, err = coffer.ParseObjectID(local); err != nil {
-		return s, "", coffer.Errorf(op, coffer.Invalid, "a capability is not for a document")
-	}
-	if s.Actions == nil {
-		s.Actions = []grant.Action{grant.Read, grant.Write}
-	}
-	return s, c.Links()[0].Delegator, nil
+	reader := bearer(d.Seed)
+	return &Invitation{
+		Vault: d.Vault, From: d.From, Name: d.Name, Folder: d.Folder, Actions: d.Actions, Since: d.Since, Until: d.Until,
+		Capability: d.Capability, Reader: reader, d: d,
+	}, nil
 }

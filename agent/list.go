@@ -2,67 +2,126 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"iter"
-	"slices"
+	"path"
 	"time"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent/tree"
 )
 
 // An Info describes an object.
 type Info struct {
 	ID       coffer.ObjectID
 	Sequence uint64 // of the revision described
-	Path     string // in the form of [CleanPath]; "" for an object of another program that has none
+	Path     string // in the form of [CleanPath]
 	Type     string // TypeFile, TypeFolder, or a typed object's
 	MIME     string
-	Size     int64 // bytes of a file, or of a typed object's JSON; -1 when another program wrote it and did not say
+	Size     int64 // bytes of a file, or of a typed object's JSON
 	Modified time.Time
 	Mode     fs.FileMode // permission bits; 0 when not known
-	Readers  []string    // ids of the keys that can open it
-	Own      bool        // proven to be what this owner's agent wrote; else another writer's, or a forgery
+
+	Author string   // identifier of who wrote the content; empty where only the folder was read
+	Links  []string // for the readers named in PutOptions, in their order
 }
 
 // Name returns the last segment of the path.
-func (i Info) Name() string { return baseName(i.Path) }
+func (i Info) Name() string { return tree.Base(i.Path) }
 
 // IsFolder reports whether the object is a folder.
 func (i Info) IsFolder() bool { return i.Type == TypeFolder }
 
+func infoOf(path string, n tree.Node) Info {
+	return Info{
+		ID: n.Ref.ID, Sequence: n.Sequence, Path: path, Type: n.Type, MIME: n.MIME, Size: n.Size, Modified: n.Modified,
+		Mode: n.Mode,
+	}
+}
+
+// CleanPath returns the form in which a path is kept: segments joined by "/", without a slash at either end. One slash
+// at each end is taken off; "" and "/" are the root folder, "". Invalid for an empty segment, "." and "..", a NUL,
+// bytes that are not UTF-8, and beyond the bounds of package tree. Letters are not folded and not normalised: two names
+// that look the same may differ.
+//
+// A path that this function accepted never leads out of the folder that it is joined to on systems where "/" alone
+// separates. Elsewhere a name may still mean something else to the file system ("a\b", "NUL"): write through os.Root.
+func CleanPath(p string) (string, error) { return tree.CleanPath(p) }
+
+// reserved is the folder in which the agent keeps its own objects. No caller can name what is in it.
+const reserved = ".coffer"
+
+// objectPath is CleanPath for what a caller may name as an object: neither the root nor the agent's own folder.
+func (a *Agent) objectPath(p string) (string, error) {
+	p, err := tree.CleanPath(p)
+	if err != nil {
+		return "", err
+	}
+	if p == "" && (a.guest == nil || a.guest.folder) || tree.Within(p, reserved) {
+		return "", coffer.Errorf("path", coffer.Invalid, "names the root, or what is kept for the agent itself")
+	}
+	return p, nil
+}
+
 // Stat describes what is at the path. NotExist if nothing is, or nothing yet: a file shows once all of it is stored.
 // The root folder always is, with no ID.
 func (a *Agent) Stat(ctx context.Context, path string) (Info, error) {
-	if p, err := CleanPath(path); err == nil && p == "" {
+	path, err := a.anyPath(path)
+	if err != nil {
+		return Info{}, err
+	}
+	v, err := a.look(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	if path == "" && (a.guest == nil || a.guest.folder) {
 		return Info{Type: TypeFolder}, nil
 	}
-	path, err := objectPath(path)
+	n, err := v.tree.Get(ctx, path)
 	if err != nil {
 		return Info{}, err
 	}
-	r, err := a.lookup(ctx, path)
-	if err != nil {
-		return Info{}, err
-	}
-	return r.info(), nil
+	return infoOf(path, n), nil
 }
 
-// List yields what is in a folder, in no particular order; "" is the root. NotExist if there is no such folder. Nothing
+// anyPath is objectPath, with the root.
+func (a *Agent) anyPath(p string) (string, error) {
+	if clean, err := tree.CleanPath(p); err != nil || clean == "" {
+		return clean, err
+	}
+	return a.objectPath(p)
+}
+
+// List yields what is in a folder, in the order of names; "" is the root. NotExist if there is no such folder. Nothing
 // that the agent keeps for itself shows.
 func (a *Agent) List(ctx context.Context, folder string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		folder, err := a.folder(ctx, folder)
+		folder, err := a.anyPath(folder)
+		var v *view
+		if err == nil {
+			v, err = a.look(ctx)
+		}
 		if err != nil {
 			yield(Info{}, err)
 			return
 		}
-		for r, err := range a.in(ctx, folder) {
+		for i, err := range v.list1(ctx, folder) {
+			if !yield(i, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (v *view) list1(ctx context.Context, folder string) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		for n, err := range v.tree.List(ctx, folder) {
 			if err != nil {
 				yield(Info{}, err)
 				return
 			}
-			if !r.pending() && !yield(r.info(), nil) {
+			p := path.Join(folder, n.Name)
+			if p != reserved && !yield(infoOf(p, n), nil) {
 				return
 			}
 		}
@@ -72,125 +131,36 @@ func (a *Agent) List(ctx context.Context, folder string) iter.Seq2[Info, error] 
 // Walk yields all that is in a folder and the folders below it, each folder before what it holds.
 func (a *Agent) Walk(ctx context.Context, folder string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		folder, err := a.folder(ctx, folder)
+		folder, err := a.anyPath(folder)
+		var v *view
+		if err == nil {
+			v, err = a.look(ctx)
+		}
 		if err != nil {
 			yield(Info{}, err)
 			return
 		}
+		for i, err := range v.walk(ctx, folder) {
+			if !yield(i, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (v *view) walk(ctx context.Context, folder string) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
 		for waiting := []string{folder}; len(waiting) > 0; {
 			next := waiting[len(waiting)-1]
 			waiting = waiting[:len(waiting)-1]
-			for r, err := range a.in(ctx, next) {
-				if err != nil {
-					yield(Info{}, err)
+			for i, err := range v.list1(ctx, next) {
+				if !yield(i, err) || err != nil {
 					return
 				}
-				if r.pending() {
-					continue
-				}
-				if !yield(r.info(), nil) {
-					return
-				}
-				if r.content.Type == TypeFolder {
-					waiting = append(waiting, r.content.Path)
+				if i.IsFolder() {
+					waiting = append(waiting, i.Path)
 				}
 			}
 		}
 	}
 }
-
-// folder returns the clean path of a folder after making sure that it is there.
-func (a *Agent) folder(ctx context.Context, path string) (string, error) {
-	if path, err := CleanPath(path); err != nil || path == "" {
-		return path, err
-	}
-	path, err := objectPath(path)
-	if err != nil {
-		return "", err
-	}
-	r, err := a.lookup(ctx, path)
-	if err != nil {
-		return "", err
-	}
-	if r.content.Type != TypeFolder {
-		return "", coffer.Errorf("folder", coffer.NotExist, "not a folder")
-	}
-	return path, nil
-}
-
-// in yields the objects whose folder is the one with this clean path, those not yet complete included.
-func (a *Agent) in(ctx context.Context, folder string) iter.Seq2[*revision, error] {
-	return a.search(ctx, [][]pair{{{"content.folder", folder}}}, func(c *content) bool { return c.Folder == folder })
-}
-
-// eraseBatch is how many objects are erased in one commit.
-const eraseBatch = 64
-
-// Remove erases what is at the path: no copy stays with the provider. A folder that is not empty is a Conflict, unless
-// recursive is set; then all that is in it goes first, and a call that was interrupted can be repeated. NotExist if
-// there is nothing.
-func (a *Agent) Remove(ctx context.Context, path string, recursive bool) error {
-	path, err := objectPath(path)
-	if err != nil {
-		return err
-	}
-	found, err := a.find(ctx, path)
-	if err != nil {
-		return err
-	}
-	r := found[path]
-	if r == nil {
-		return notThere()
-	}
-	if r.content.Type == TypeFolder {
-		if err := a.empty(ctx, path, recursive, MaxDepth); err != nil {
-			return err
-		}
-	}
-	_, err = coffer.Erase(ctx, a.Vault, r.doc.ID)
-	return err
-}
-
-// empty erases what is in a folder, or fails with Conflict if there is something and that is not wanted.
-func (a *Agent) empty(ctx context.Context, folder string, recursive bool, depth int) error {
-	for {
-		// Collected first: the vault is not written to while it is being read.
-		var batch []coffer.Write
-		var folders []string
-		for r, err := range a.in(ctx, folder) {
-			if err != nil {
-				return err
-			}
-			if !recursive || depth == 0 {
-				return coffer.Errorf("remove", coffer.Conflict, "the folder is not empty")
-			}
-			batch = append(batch, coffer.Write{Erase: r.doc.ID})
-			if r.content.Type == TypeFolder {
-				folders = append(folders, r.content.Path)
-			}
-			if len(batch) == eraseBatch {
-				break
-			}
-		}
-		if len(batch) == 0 {
-			return nil
-		}
-		for _, f := range folders {
-			if err := a.empty(ctx, f, true, depth-1); err != nil {
-				return err
-			}
-		}
-		// Somebody else may be removing the same: what is gone already is no reason to stop.
-		if _, err := a.Vault.Apply(ctx, batch...); errors.Is(err, coffer.NotExist) {
-			for w := range slices.Values(batch) {
-				if _, err := a.Vault.Apply(ctx, w); err != nil && !errors.Is(err, coffer.NotExist) {
-					return err
-				}
-			}
-		} else if err != nil {
-			return err
-		}
-	}
-}
-
-func notThere() error { return coffer.Errorf("object", coffer.NotExist, "nothing is there") }

@@ -9,10 +9,9 @@ import (
 	"math"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/cofferhq/coffer"
-	"github.com/cofferhq/coffer/internal/jose"
+	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/tree"
 )
 
 // A Source is what is to be kept: the bytes of a file, or the value of a typed object.
@@ -23,7 +22,7 @@ type Source struct {
 	Size   int64
 
 	// Value is a JSON value, used when Reader is nil, and Type says what it is. It is kept without the spaces between its
-	// parts. The scalars in it can be searched for.
+	// parts. What is in it can be searched for.
 	Value []byte
 	Type  string // TypeFile if empty and there is no Value
 
@@ -40,168 +39,38 @@ type PutOptions struct {
 	// Over, if not nil, is what the caller believes to be at the path: with a zero ID, nothing. If something else is,
 	// nothing is written and the error is Conflict.
 	Over *Info
+	// Share names readers who shall have it from the first moment on; see [Agent.Share]. Their links come with the Info.
+	Share []ShareOptions
+
+	// Foreign are other clients of encrypted data vaults who shall open the object. They stand in the envelope for the
+	// vault to see.
+	Foreign []coffer.PublicKey
+	// Blind makes what it names findable at the vault, by equality and what it says else (doc/sealing.md); the vault
+	// then sees which objects have something in common. Nil makes nothing findable there.
+	Blind *seal.Blinder
 }
 
 // Put keeps the source under the path, in the place of what is there, and makes the folders that are missing. It
 // returns once everything is durable; until then, readers get what was there before, whole.
 //
-// A file longer than [MaxInline] is stored in chunks, some of them on their way at once, in at most 16 MiB of memory
-// whatever its length (with the default number of workers). If that is interrupted and there is a Journal, the same
-// call for a source of the same Size and Modified goes on where it stopped, as long as nobody else wrote to the path.
-// It is for the caller to know that the same size and time mean the same bytes.
+// A file longer than [MaxInline] is stored in chunks, some of them on their way at once, in constant memory. Of a file
+// that is there already in another state only the chunks are sent that differ. If that is interrupted and there is a
+// Journal, the same call for a source of the same Size and Modified goes on where it stopped, as long as nobody else
+// wrote to the path. It is for the caller to know that the same size and time mean the same bytes.
 //
 // Invalid for a path as [CleanPath] has it and for values beyond the bounds of this package; Conflict when a folder is
 // at the path, or a file at the path of its folder, when somebody else writes to the path while chunks are being
 // stored, and when the source has another length than it said.
 func (a *Agent) Put(ctx context.Context, path string, s Source, o PutOptions) (Info, error) {
-	path, err := objectPath(path)
+	path, err := a.objectPath(path)
 	if err != nil {
 		return Info{}, err
 	}
-	return a.put(ctx, a.at(path), s, o)
+	return a.put(ctx, path, s, o)
 }
 
-// PutID is Put for the file or typed object with this id, which must exist: above all for one that another owner shared
-// for writing (see [Agent.In]). Its path, its readers and the owner's index entries stay what they are; the owner finds
-// it as before, but by the fields that a typed object had then.
-func (a *Agent) PutID(ctx context.Context, id coffer.ObjectID, s Source, o PutOptions) (Info, error) {
-	return a.put(ctx, func(ctx context.Context) (*place, error) {
-		r, err := a.current(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if ok, err := a.believed(ctx, r); err != nil {
-			return nil, err
-		} else if r.content == nil || !ok && !a.guest {
-			return nil, coffer.Errorf("put", coffer.Corrupt, "the object was not written by this owner")
-		}
-		return &place{path: r.content.Path, there: r}, nil
-	}, s, o)
-}
-
-// A place is where something is put, as it was found.
-type place struct {
-	path    string
-	there   *revision      // nil when nothing is
-	folders []coffer.Write // those that are missing
-}
-
-// A finder finds out what is there now.
-type finder = func(context.Context) (*place, error)
-
-// at returns the place with this clean path.
-func (a *Agent) at(path string) finder {
-	return func(ctx context.Context) (*place, error) {
-		folders := ancestors(path)
-		if within(path, reserved) {
-			folders = nil // the agent's own folder is nowhere to be seen
-		}
-		found, err := a.find(ctx, append([]string{path}, folders...)...)
-		if err != nil {
-			return nil, err
-		}
-		p := &place{path: path, there: found[path]}
-		for _, f := range folders {
-			switch r := found[f]; {
-			case r == nil:
-				c := newContent(TypeFolder, f)
-				c.Modified = a.Now().UTC()
-				b, err := c.encode()
-				if err != nil {
-					return nil, err
-				}
-				d, err := a.seal(ctx, draft{id: coffer.NewObjectID(), content: b})
-				if err != nil {
-					return nil, err
-				}
-				p.folders = append(p.folders, coffer.Write{Document: d})
-			case r.content.Type != TypeFolder:
-				return nil, coffer.Errorf("put", coffer.Conflict, "a part of the path is not a folder")
-			}
-		}
-		return p, nil
-	}
-}
-
-// check reports why nothing may be put there.
-func (p *place) check(o PutOptions) error {
-	const op = "put"
-	if p.there != nil && p.there.content.Type == TypeFolder {
-		return coffer.Errorf(op, coffer.Conflict, "a folder is there")
-	}
-	if o.Over == nil {
-		return nil
-	}
-	var there Info
-	if p.there != nil && !p.there.pending() {
-		there = p.there.info()
-	}
-	if there.ID != o.Over.ID || there.Sequence != o.Over.Sequence {
-		return coffer.Errorf(op, coffer.Conflict, "something else is there")
-	}
-	return nil
-}
-
-// maxAttempts is how often a write is tried that others get ahead of.
-const maxAttempts = 8
-
-// MkdirAll makes the folder and those above it that are missing. That it is there already is no error; Conflict when
-// something else is.
-func (a *Agent) MkdirAll(ctx context.Context, path string) error {
-	path, err := objectPath(path)
-	if err != nil {
-		return err
-	}
-	for range maxAttempts {
-		var p *place
-		if p, err = a.at(path + "/x")(ctx); err != nil || len(p.folders) == 0 {
-			return err
-		}
-		if _, err = a.Vault.Apply(ctx, p.folders...); !errors.Is(err, coffer.Conflict) {
-			return err
-		}
-	}
-	return err
-}
-
-// content returns what the source will be at the path, without its bytes.
-func (s *Source) content(now time.Time) (*content, error) {
-	const op = "put"
-	c := &content{Type: s.Type, MIME: s.MIME, Modified: s.Modified.UTC(), Mode: uint32(s.Mode.Perm())}
-	if s.Modified.IsZero() {
-		c.Modified = now.UTC()
-	}
-	if len(c.Type) > maxText || len(c.MIME) > maxText {
-		return nil, coffer.Errorf(op, coffer.Invalid, "type or media type is too long")
-	}
-	if s.Reader != nil {
-		if c.Type == "" {
-			c.Type = TypeFile
-		}
-	} else {
-		if len(s.Value) > MaxValue {
-			return nil, coffer.Errorf(op, coffer.Invalid, "value is too long")
-		}
-		if err := jose.Valid(s.Value); err != nil {
-			return nil, coffer.E(op, coffer.Invalid, err)
-		}
-		value, err := jose.Encode(jsontext.Value(s.Value)) // as it will be sealed: without spaces
-		if err != nil {
-			return nil, coffer.E(op, coffer.Invalid, err)
-		}
-		c.Value, c.Size = value, int64(len(value))
-		if c.Type == TypeFile {
-			c.Type = ""
-		}
-	}
-	if c.Type == "" || c.Type == TypeFolder || c.Type == typeGrant {
-		return nil, coffer.Errorf(op, coffer.Invalid, "type is empty or taken")
-	}
-	return c, nil
-}
-
-func (a *Agent) put(ctx context.Context, find finder, s Source, o PutOptions) (Info, error) {
-	c, err := s.content(a.Now())
+func (a *Agent) put(ctx context.Context, path string, s Source, o PutOptions) (Info, error) {
+	c, err := s.content(tree.Base(path), a.Now())
 	if err != nil {
 		return Info{}, err
 	}
@@ -209,7 +78,7 @@ func (a *Agent) put(ctx context.Context, find finder, s Source, o PutOptions) (I
 		o.Progress = func(done, total int64) {}
 	}
 	if s.Reader == nil {
-		return a.write(ctx, find, c, o)
+		return a.putWhole(ctx, path, c, o)
 	}
 	// One byte more than a document may hold tells whether it is enough.
 	limit := int64(MaxInline + 1)
@@ -221,83 +90,221 @@ func (a *Agent) put(ctx context.Context, find finder, s Source, o PutOptions) (I
 	if skips {
 		reader = io.NewSectionReader(at, 0, math.MaxInt64)
 	}
-	head, err := io.ReadAll(io.LimitReader(reader, limit))
+	first, err := io.ReadAll(io.LimitReader(reader, limit))
 	if err != nil {
 		return Info{}, err
 	}
-	if len(head) > MaxInline {
-		u := &upload{content: c, total: s.Size, options: o, resumable: s.Size >= 0 && !s.Modified.IsZero()}
-		u.open = func(skip int64) (io.Reader, error) {
-			if skips {
-				return io.NewSectionReader(at, skip, math.MaxInt64-skip), nil
-			}
-			all := io.MultiReader(bytes.NewReader(head), reader)
-			_, err := io.CopyN(io.Discard, all, skip)
-			return all, err
+	if len(first) > MaxInline {
+		if !skips {
+			reader = io.MultiReader(bytes.NewReader(first), reader)
+			return a.upload(ctx, path, c, reader, s, o)
 		}
-		return a.stream(ctx, find, u)
+		return a.upload(ctx, path, c, io.NewSectionReader(at, 0, math.MaxInt64), s, o)
 	}
-	if s.Size >= 0 && int64(len(head)) != s.Size {
-		return Info{}, otherLength()
+	if s.Size >= 0 && int64(len(first)) != s.Size {
+		return Info{}, coffer.Errorf("put", coffer.Conflict, "the source has another length than it said")
 	}
-	c.Size, c.Data = int64(len(head)), head
-	return a.write(ctx, find, c, o)
+	c.Data, c.Size = first, int64(len(first))
+	i, err := a.putWhole(ctx, path, c, o)
+	if err == nil {
+		o.Progress(i.Size, i.Size)
+	}
+	return i, err
 }
 
-func otherLength() error {
-	return coffer.Errorf("put", coffer.Conflict, "the source has another length than it said")
-}
-
-// write puts what fits into a document.
-func (a *Agent) write(ctx context.Context, find finder, c *content, o PutOptions) (Info, error) {
-	var err error
-	for range maxAttempts {
-		var p *place
-		if p, err = find(ctx); err != nil {
-			return Info{}, err
-		}
-		if err = p.check(o); err != nil {
-			return Info{}, err
-		}
-		var r *revision
-		if r, err = a.replace(ctx, p, c, draft{}); err == nil {
-			o.Progress(c.Size, c.Size)
-			return r.info(), nil
-		}
-		if !errors.Is(err, coffer.Conflict) {
-			break
-		}
-	}
-	return Info{}, err
-}
-
-// replace puts one revision with this content in its place, together with the folders that are missing. Of the draft,
-// the stream is taken.
-func (a *Agent) replace(ctx context.Context, p *place, c *content, d draft) (*revision, error) {
-	named := newContent(c.Type, p.path)
-	c.Path, c.Name, c.Folder, c.Words = named.Path, named.Name, named.Folder, named.Words
+// putWhole stores what fits into a document.
+func (a *Agent) putWhole(ctx context.Context, path string, c *content, o PutOptions) (i Info, err error) {
 	b, err := c.encode()
 	if err != nil {
-		return nil, err
+		return i, err
 	}
-	d.id, d.replaces, d.content = coffer.NewObjectID(), p.there, b
-	if p.there != nil {
-		d.id = p.there.doc.ID
-	}
-	if d.readers, err = a.readers(ctx, p.there); err != nil {
-		return nil, err
-	}
-	return a.commit(ctx, d, p.folders...)
+	err = a.commit(ctx, func(ctx context.Context, t *txn) error {
+		ref, there, err := t.target(ctx, path, o.Over)
+		if err != nil {
+			return err
+		}
+		i, err = t.put(ctx, path, ref, there, c, seal.Plain{Content: b}, o)
+		return err
+	})
+	return i, err
 }
 
-// commit seals the draft and applies it with the other writes. It returns what is there then.
-func (a *Agent) commit(ctx context.Context, d draft, also ...coffer.Write) (*revision, error) {
-	doc, err := a.seal(ctx, d)
+// target returns where something for the path is to be stored: the keys, and what is there now, nil if nothing is.
+func (t *txn) target(ctx context.Context, path string, over *Info) (ref seal.Ref, there *revision, err error) {
+	n, err := t.tree.Get(ctx, path)
+	switch {
+	case errors.Is(err, coffer.NotExist):
+		if over != nil && over.ID != (coffer.ObjectID{}) {
+			return ref, nil, coffer.Errorf("put", coffer.Conflict, "something else is there")
+		}
+		return seal.NewRef(), nil, nil
+	case err != nil:
+		return ref, nil, err
+	case n.Type == TypeFolder:
+		return ref, nil, coffer.Errorf("put", coffer.Conflict, "a folder is there")
+	}
+	if there, err = t.a.readNode(ctx, t.view, n); err != nil {
+		return ref, nil, err
+	}
+	if over != nil && (over.ID != n.Ref.ID || over.Sequence != there.doc.Sequence) {
+		return ref, nil, coffer.Errorf("put", coffer.Conflict, "something else is there")
+	}
+	ref = n.Ref
+	if due, err := t.tree.EpochFor(ctx, path); err != nil {
+		return ref, nil, err
+	} else if n.Epoch < due {
+		ref = ref.Renewed()
+	}
+	return ref, there, nil
+}
+
+// put makes an object with this plaintext, in the place of what is there, part of the commit.
+func (t *txn) put(ctx context.Context, path string, ref seal.Ref, there *revision, c *content, p seal.Plain,
+	o PutOptions) (Info, error) {
+	opts := seal.ObjectOptions{Time: t.now, Recipients: o.Foreign, Blind: o.Blind}
+	if there != nil {
+		opts.Keep = there.kept()
+	}
+	d, err := t.sealAs(ctx, ref, there, p, opts)
 	if err != nil {
-		return nil, err
+		return Info{}, err
 	}
-	if _, err := a.Vault.Apply(ctx, append(also, coffer.Write{Document: doc})...); err != nil {
-		return nil, err
+	t.write(ref, d)
+	n := tree.Node{
+		Ref: ref, Name: tree.Base(path), Type: c.Type, MIME: c.MIME, Size: c.Size, Modified: c.Modified, Mode: c.mode(),
+		Sequence: d.Sequence, Rev: d.Rev(),
 	}
-	return a.open(ctx, doc)
+	if n.Epoch, err = t.tree.EpochFor(ctx, path); err != nil {
+		return Info{}, err
+	}
+	if err := t.making(ctx, tree.FolderOf(path), func() error { return t.tree.Put(ctx, path, n) }); err != nil {
+		return Info{}, err
+	}
+	i := infoOf(path, n)
+	i.Author = t.a.Keyring.DID()
+	if err := t.indexed(ctx, path, n, c); err != nil {
+		return Info{}, err
+	}
+	for _, s := range o.Share {
+		shared, err := t.share(ctx, path, s)
+		if err != nil {
+			return Info{}, err
+		}
+		i.Links = append(i.Links, shared.Link)
+	}
+	return i, nil
+}
+
+// MkdirAll makes the folder and those above it that are missing. That it is there already is no error; Conflict when
+// something else is.
+func (a *Agent) MkdirAll(ctx context.Context, path string) error {
+	path, err := a.objectPath(path)
+	if err != nil {
+		return err
+	}
+	return a.commit(ctx, func(ctx context.Context, t *txn) error {
+		if n, err := t.tree.Get(ctx, path); err == nil && n.Type == TypeFolder {
+			return nil
+		}
+		if err := t.making(ctx, path, func() error { return t.tree.MakeFolder(ctx, path, t.now) }); err != nil {
+			return err
+		}
+		_, err := t.indexFolders(ctx, path)
+		return err
+	})
+}
+
+// making notes which folders on the way to this one f makes.
+func (t *txn) making(ctx context.Context, folder string, f func() error) error {
+	var missing []string
+	for _, p := range append(tree.Ancestors(folder), folder) {
+		if p == "" {
+			continue
+		}
+		if _, err := t.tree.Get(ctx, p); errors.Is(err, coffer.NotExist) {
+			missing = append(missing, p)
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	for _, p := range missing {
+		n, err := t.tree.Get(ctx, p)
+		if err != nil {
+			return err
+		}
+		t.fresh[n.Ref.ID] = true
+	}
+	return nil
+}
+
+// Move gives what is at a path another one, with all that is in it if it is a folder; nothing is uploaded again. Folders
+// that are missing are made. NotExist if nothing is there; Conflict if something is at the new path, or that is within
+// the old one.
+func (a *Agent) Move(ctx context.Context, from, to string) error {
+	from, err := a.objectPath(from)
+	if err != nil {
+		return err
+	}
+	if to, err = a.objectPath(to); err != nil {
+		return err
+	}
+	return a.commit(ctx, func(ctx context.Context, t *txn) error {
+		if err := t.making(ctx, tree.FolderOf(to), func() error { return t.tree.Move(ctx, from, to) }); err != nil {
+			return err
+		}
+		return t.moved(ctx, to)
+	})
+}
+
+// eraseBatch is how many objects are erased in one commit.
+const eraseBatch = 256
+
+// Remove erases what is at the path: no copy stays with the provider but in its backups. A folder that is not empty is a
+// Conflict, unless recursive is set; then all that is in it goes first, and a call that was interrupted can be
+// repeated. NotExist if there is nothing.
+func (a *Agent) Remove(ctx context.Context, path string, recursive bool) error {
+	path, err := a.objectPath(path)
+	if err != nil {
+		return err
+	}
+	return a.remove(ctx, path, recursive)
+}
+
+func (a *Agent) remove(ctx context.Context, path string, recursive bool) error {
+	for done := false; !done; {
+		if err := a.commit(ctx, func(ctx context.Context, t *txn) error {
+			n, err := t.tree.Get(ctx, path)
+			if err != nil {
+				return err
+			}
+			if n.Type != TypeFolder || !recursive {
+				if err := t.tree.Remove(ctx, path); err != nil {
+					return err
+				}
+				done = true
+				if n.Type != TypeFolder {
+					t.erase(n.Ref.ID)
+				}
+				t.unfound(n.Ref.ID)
+				return nil
+			}
+			var nodes []tree.Node
+			if nodes, done, err = t.tree.Cut(ctx, path, eraseBatch); err != nil {
+				return err
+			}
+			for _, n := range nodes {
+				if n.Type != TypeFolder {
+					t.erase(n.Ref.ID)
+				}
+				t.unfound(n.Ref.ID)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -3,359 +3,323 @@ package agent
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/binary"
+	"encoding/base64"
 	"errors"
-	"iter"
 	"slices"
-	"time"
+	"strings"
+	"sync"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
-	"github.com/cofferhq/coffer/grant"
-	"github.com/cofferhq/coffer/internal/jose"
+	"github.com/cofferhq/coffer/api/edv"
 )
 
-// A revision is a document as it was found in the vault, opened.
+// A revision is a sealed object as it was found in the vault, opened.
 type revision struct {
+	ref     seal.Ref
 	doc     *coffer.Document
+	rev     coffer.Rev
 	present []coffer.Rev // all present revisions of the object: what the next one replaces
 	opened  *seal.Opened
-	content *content // nil when another program wrote something else
-	meta    meta
-	own     bool // the MAC proves that this owner's agent wrote it, here
 }
 
-// meta is what the agent seals as the "meta" of a document.
-type meta struct {
-	// Readers are all who can open the revision, if there are others than the owner. The recipients that stand in the
-	// envelope are not what goes: the provider could have added one there, for the next revision to be sealed to.
-	Readers []reader `json:"readers,omitempty"`
-	// Rekey says that somebody who is no reader any more knows the key of the stream.
-	Rekey bool `json:"rekey,omitzero"`
-	// MAC is the owner's, over all of the above and where the document stands.
-	MAC base64url `json:"mac,omitempty"`
+// next returns sequence and parents of the revision that is to replace r; nil stands for nothing.
+func (r *revision) next() (sequence uint64, parents []coffer.Rev) {
+	if r == nil {
+		return 0, nil
+	}
+	return r.doc.Sequence + 1, r.present
 }
 
-// A reader is somebody's key that a document is sealed to.
-type reader struct {
-	ID    string    `json:"id"`
-	Key   base64url `json:"key"`
-	Until time.Time `json:"until,omitzero"` // no revision made later is sealed to it
-}
-
-func (r reader) publicKey() coffer.PublicKey {
-	return coffer.PublicKey{ID: r.ID, Type: "X25519KeyAgreementKey2020", Public: r.Key}
-}
-
-// mac returns the MAC by which the owner knows what the agent wrote. Anybody can seal something to the owner's public
-// key, the provider first of all; without the MAC it could put files into folders.
-//
-// The message has 128 bytes, so it is none that is blinded for an index, which have 32.
-func (a *Agent) mac(ctx context.Context, id coffer.ObjectID, sequence uint64, p seal.Plain, m meta) ([]byte, error) {
-	m.MAC = nil
-	noted, err := jose.Encode(m)
+// read fetches and opens the present revision of an object: of several, the one that all replicas choose. It checks
+// that the author it names signed it, and that the author is among those who may have written it.
+func (a *Agent) read(ctx context.Context, ref seal.Ref, authors authors) (*revision, error) {
+	if a.guest != nil {
+		a.guest.meet(ref)
+	}
+	least, known := a.feed.expects(ref.ID)
+	docs, err := a.Vault.Get(ctx, ref.ID)
 	if err != nil {
-		return nil, coffer.E("object", coffer.Invalid, err)
+		return nil, err
 	}
-	written, err := jose.Canonical(p.Content) // so that spaces and escapes do not count
+	r, err := a.open(ctx, ref, authors, docs...)
 	if err != nil {
-		written = p.Content
+		return nil, err
 	}
-	content, notes := sha256.Sum256(written), sha256.Sum256(noted)
-	b := append(make([]byte, 0, 128), "coffer object 1\x00"...)
-	b = append(b, id[:]...)
-	b = binary.BigEndian.AppendUint64(b, sequence)
-	var s seal.Stream
-	if p.Stream != nil {
-		s = *p.Stream
+	// What the feed said before may have been replaced since, but not the other way round.
+	if known && (r.doc.Sequence < least.sequence || r.doc.Sequence == least.sequence && r.rev != least.rev) {
+		return nil, coffer.Errorf("object", coffer.Corrupt, "the vault shows an older state of an object than it did")
 	}
-	b = binary.BigEndian.AppendUint64(b, s.Sequence)
-	b = binary.BigEndian.AppendUint64(b, s.Size)
-	b = binary.BigEndian.AppendUint64(b, uint64(s.ChunkSize))
-	b = append(b, content[:]...)
-	b = append(b, notes[:]...)
-	return a.Keyring.MAC(ctx, b)
+	return r, nil
 }
 
-// open opens the present revision of an object: of several, the one that all replicas choose.
-func (a *Agent) open(ctx context.Context, docs ...*coffer.Document) (*revision, error) {
+func (a *Agent) open(ctx context.Context, ref seal.Ref, authors authors, docs ...*coffer.Document) (*revision, error) {
 	const op = "object"
 	if len(docs) == 0 {
 		return nil, coffer.Errorf(op, coffer.Corrupt, "the vault answered with no revision")
 	}
-	r := &revision{}
-	var chosen coffer.Rev
+	r := &revision{ref: ref}
 	for _, d := range docs {
-		if d.ID != docs[0].ID {
-			return nil, coffer.Errorf(op, coffer.Corrupt, "the vault answered with another document")
+		if d.ID != ref.ID {
+			return nil, coffer.Errorf(op, coffer.Corrupt, "the vault answered with another object")
 		}
 		rev := d.Rev()
 		r.present = append(r.present, rev)
-		if r.doc == nil || d.Sequence > r.doc.Sequence ||
-			d.Sequence == r.doc.Sequence && bytes.Compare(rev[:], chosen[:]) > 0 {
-			r.doc, chosen = d, rev
+		if r.doc == nil || d.Sequence > r.doc.Sequence || d.Sequence == r.doc.Sequence && bytes.Compare(rev[:], r.rev[:]) > 0 {
+			r.doc, r.rev = d, rev
 		}
 	}
 	var err error
-	if r.opened, err = seal.Open(ctx, a.Keyring, r.doc); err != nil {
+	if r.opened, err = seal.OpenObject(ref, r.doc); err != nil {
 		return nil, err
 	}
-	if r.meta, r.own, err = a.authenticate(ctx, r.opened); err != nil {
+	if err := a.checkAuthor(ctx, r.opened); err != nil {
 		return nil, err
 	}
-	r.content, err = decodeContent(r.opened.Content)
-	if err != nil && r.own {
-		return nil, err
+	if authors != nil && !authors(r.opened) {
+		return nil, coffer.Errorf(op, coffer.Corrupt, "written by somebody who may not write it")
 	}
 	return r, nil
 }
 
-// authenticate returns the meta of what was opened, and whether the owner's agent wrote it all.
-func (a *Agent) authenticate(ctx context.Context, o *seal.Opened) (m meta, own bool, err error) {
-	if jose.DecodeOpen(o.Meta, &m) != nil {
-		return meta{}, false, nil // another program's
+// authors reports whether a revision can be by the author that signed it.
+type authors = func(o *seal.Opened) bool
+
+// mine reports whether the owner wrote it: in the owner's own vault nobody else writes pages, heads and boxes.
+func (a *Agent) mine(o *seal.Opened) bool { return a.isOwner(o.Author) }
+
+// isOwner reports whether an identifier is one of the vault's owner.
+func (a *Agent) isOwner(did string) bool {
+	if a.guest != nil {
+		return slices.Contains(a.guest.owners(), did)
 	}
-	want, err := a.mac(ctx, o.ID, o.Sequence, o.Plain, m)
-	return m, err == nil && o.Bound && subtle.ConstantTimeCompare(want, m.MAC) == 1, err
+	return did == a.Keyring.DID() || slices.Contains(a.formerDIDs(), did)
 }
 
-// current opens the present revision of the object with the id.
-func (a *Agent) current(ctx context.Context, id coffer.ObjectID) (*revision, error) {
-	docs, err := a.Vault.Get(ctx, id)
+// formerDIDs returns the names that the owner had before keys were rotated.
+func (a *Agent) formerDIDs() []string {
+	if k, ok := a.Keyring.(interface{ FormerDIDs() []string }); ok {
+		return k.FormerDIDs()
+	}
+	return nil
+}
+
+// checkAuthor checks that the author that a revision names signed it.
+func (a *Agent) checkAuthor(ctx context.Context, o *seal.Opened) error {
+	keys, err := a.signingKeys(ctx, o.Author)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if k.ID == o.AuthorKey {
+			return o.CheckAuthor(k)
+		}
+	}
+	return coffer.Errorf("object", coffer.Corrupt, "signed with a key that is not its author's")
+}
+
+// signingKeys returns the Ed25519 keys with which an identity signs.
+func (a *Agent) signingKeys(ctx context.Context, did string) ([]coffer.PublicKey, error) {
+	if own := a.Keyring.Key(coffer.SigningKey); own.Controller == did {
+		return []coffer.PublicKey{own}, nil
+	}
+	if text, ok := strings.CutPrefix(did, "did:key:"); ok {
+		b, err := coffer.ParseMultibase(text)
+		if err != nil || len(b) != 34 || b[0] != 0xed || b[1] != 1 {
+			return nil, coffer.Errorf("object", coffer.Corrupt, "an author's key is of no known kind")
+		}
+		return []coffer.PublicKey{{
+			ID: did + "#" + text, Controller: did, Type: "Ed25519VerificationKey2020", Public: b[2:],
+		}}, nil
+	}
+	if a.Resolver == nil {
+		return nil, coffer.Errorf("object", coffer.Unavailable, "an author's keys cannot be looked up here")
+	}
+	who, err := a.Resolver.Resolve(ctx, did)
 	if err != nil {
 		return nil, err
 	}
-	if len(docs) > 0 && docs[0].ID != id {
-		return nil, coffer.Errorf("object", coffer.Corrupt, "the vault answered with another document")
-	}
-	return a.open(ctx, docs...)
+	return slices.DeleteFunc(slices.Clone(who.Assert), func(k coffer.PublicKey) bool { return len(k.Public) != 32 }), nil
 }
 
-// believed reports whether what the revision says of itself can be believed: the owner wrote it, or somebody who may
-// write it by a grant that the owner gave.
-func (a *Agent) believed(ctx context.Context, r *revision) (bool, error) {
-	if r.content != nil && (r.own || a.Others) {
-		return true, nil
-	}
-	return a.writtenUnder(ctx, r, (*Grant).covers)
+// objects remembers opened revisions of what is read over and over: pages, the head, boxes and registers. What the
+// feed says was replaced is forgotten.
+type objects struct {
+	mu    sync.Mutex
+	known map[coffer.ObjectID]*known
 }
 
-// writtenUnder reports whether the revision can be what a reader with a grant to write made of the owner's object, a
-// grant for which good holds. Such a reader must have left the object where it was, of which the owner's blinded tag
-// for the path is a sign, and cannot make folders and grants of it: those are for the owner to make.
-func (a *Agent) writtenUnder(ctx context.Context, r *revision, good func(*Grant, coffer.ObjectID) bool) (bool, error) {
-	c := r.content
-	if c == nil || a.guest || !r.opened.Bound ||
-		within(c.Path, reserved) || c.Type == TypeFolder || c.Type == typeGrant {
-		return false, nil
-	}
-	q, err := a.query(ctx, [][]pair{{{"content.path", c.Path}}})
-	if err != nil {
-		return false, err
-	}
-	placed := slices.ContainsFunc(r.doc.Tags, func(t coffer.Tag) bool {
-		value, ok := q.Equals[0][t.Name]
-		return ok && t.Key == q.Index && t.Value == value && t.Unique
-	})
-	if !placed {
-		return false, nil
-	}
-	grants, err := a.grantsOf(ctx, r.doc.ID)
-	return slices.ContainsFunc(grants, func(g *Grant) bool {
-		return slices.Contains(g.Actions, grant.Write) && good(g, r.doc.ID)
-	}), err
+type known struct {
+	*revision
+	mu      sync.Mutex
+	decoded any // what the content says, once somebody has read it
 }
 
-// pending reports whether the object is still being stored for the first time.
-func (r *revision) pending() bool { return r.opened.Stream != nil && r.opened.Stream.Pending }
+// maxKnown bounds how many objects are remembered: each has about 50 KiB.
+const maxKnown = 1024
 
-// info describes the revision.
-func (r *revision) info() Info {
-	i := Info{ID: r.doc.ID, Sequence: r.doc.Sequence, Own: r.own, Size: -1}
-	if c := r.content; c != nil {
-		i.Path, i.Type, i.MIME, i.Size = c.Path, c.Type, c.MIME, c.Size
-		i.Modified, i.Mode = c.Modified, c.mode()
+func (s *objects) get(ref seal.Ref) *known {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.known[ref.ID]; k != nil && k.ref.Key == ref.Key {
+		return k
 	}
-	if !r.own || len(r.meta.Readers) == 0 {
-		i.Readers = slices.Clone(r.opened.KeyIDs)
-		return i
-	}
-	for _, reader := range r.meta.Readers {
-		i.Readers = append(i.Readers, reader.ID)
-	}
-	return i
+	return nil
 }
 
-// search yields the believed objects that the index finds by any of the filters and that really are as wanted. What
-// other programs keep in the same vault is passed over.
-func (a *Agent) search(ctx context.Context, filters [][]pair, wanted func(*content) bool) iter.Seq2[*revision, error] {
-	return func(yield func(*revision, error) bool) {
-		q, err := a.query(ctx, filters)
-		if err != nil {
-			yield(nil, err)
-			return
+// of returns what is known of an object, whatever its key.
+func (s *objects) of(id coffer.ObjectID) *known {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known[id]
+}
+
+func (s *objects) remove(id coffer.ObjectID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, id)
+}
+
+func (s *objects) put(k *known) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		s.known = make(map[coffer.ObjectID]*known)
+	}
+	for id := range s.known { // any one: this is no more than a bound
+		if len(s.known) < maxKnown {
+			break
 		}
-		var last coffer.ObjectID
-		for d, err := range a.Vault.Query(ctx, q) {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if bytes.Compare(d.ID[:], last[:]) <= 0 { // or the vault could go on for ever
-				yield(nil, coffer.Errorf("search", coffer.Corrupt, "the vault answered out of order, or twice"))
-				return
-			}
-			last = d.ID
-			r, err := a.open(ctx, d)
-			if errors.Is(err, coffer.Denied) {
-				continue // not sealed for this owner
-			}
-			ok := false
-			if err == nil && r.content != nil && wanted(r.content) {
-				ok, err = a.believed(ctx, r)
-			}
-			if (ok || err != nil) && !yield(r, err) || err != nil {
-				return
-			}
+		delete(s.known, id)
+	}
+	s.known[k.ref.ID] = k
+}
+
+// replaced forgets an object unless what is remembered is just this revision, which it reports.
+func (s *objects) replaced(id coffer.ObjectID, by coffer.Rev) (same bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.known[id]
+	if k != nil && k.rev == by {
+		return true
+	}
+	delete(s.known, id)
+	return false
+}
+
+func (s *objects) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.known)
+}
+
+// record returns the present revision of one of the agent's own records, from memory or the cache if the feed says
+// that it is the present one.
+func (a *Agent) record(ctx context.Context, ref seal.Ref) (*known, error) {
+	if k := a.objects.get(ref); k != nil {
+		return k, nil
+	}
+	turn := a.feed.turn()
+	authors := a.mine
+	if a.guest != nil {
+		authors = (&view{a: a}).writers(context.WithoutCancel(ctx), ref, nil)
+	}
+	if d := a.cached(ctx, ref.ID); d != nil {
+		if r, err := a.open(ctx, ref, authors, d); err == nil {
+			k := &known{revision: r}
+			a.keepKnown(ctx, k, turn)
+			return k, nil
 		}
 	}
-}
-
-// query blinds the filters, each of which names an attribute once.
-func (a *Agent) query(ctx context.Context, filters [][]pair) (coffer.Query, error) {
-	var indexes []seal.Index
-	seen := make(map[string]bool)
-	plain := make([]map[string]any, len(filters))
-	for i, f := range filters {
-		plain[i] = make(map[string]any, len(f))
-		for _, p := range f {
-			if !seen[p.path] {
-				seen[p.path] = true
-				indexes = append(indexes, seal.Index{Attributes: []string{p.path}})
-			}
-			plain[i][p.path] = p.value
-		}
-	}
-	blinder, err := seal.NewBlinder(a.Keyring, indexes...)
-	if err != nil {
-		return coffer.Query{}, err
-	}
-	return blinder.Equals(ctx, plain...)
-}
-
-// find returns what is at clean paths: a revision for each path where there is something. What is there but cannot be
-// believed is Corrupt.
-func (a *Agent) find(ctx context.Context, paths ...string) (map[string]*revision, error) {
-	const op = "find"
-	filters := make([][]pair, len(paths))
-	for i, p := range paths {
-		filters[i] = []pair{{"content.path", p}}
-	}
-	q, err := a.query(ctx, filters)
+	r, err := a.read(ctx, ref, authors)
 	if err != nil {
 		return nil, err
 	}
-	q.Limit = len(paths) + 1
-	found := make(map[string]*revision, len(paths))
-	for d, err := range a.Vault.Query(ctx, q) {
-		if err != nil {
-			return nil, err
-		}
-		r, err := a.open(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		if ok, err := a.believed(ctx, r); err != nil {
-			return nil, err
-		} else if !ok {
-			return nil, coffer.Errorf(op, coffer.Corrupt, "what is there was not written by this owner")
-		}
-		path := r.content.Path
-		if found[path] != nil || !slices.Contains(paths, path) {
-			return nil, coffer.Errorf(op, coffer.Corrupt, "the vault answered with another object")
-		}
-		found[path] = r
-	}
-	return found, nil
+	k := &known{revision: r}
+	a.keepKnown(ctx, k, turn)
+	return k, nil
 }
 
-// lookup returns what is at a clean path and complete.
-func (a *Agent) lookup(ctx context.Context, path string) (*revision, error) {
-	found, err := a.find(ctx, path)
+// keepKnown remembers an object that was read, or written, in this turn of the follower, unless the feed said meanwhile
+// that it is replaced.
+func (a *Agent) keepKnown(ctx context.Context, k *known, turn uint64) {
+	f := &a.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if latest, ok := f.latest[k.ref.ID]; f.forgot > turn || ok && latest.sequence > k.doc.Sequence {
+		return
+	}
+	a.objects.put(k)
+	if len(k.present) == 1 && f.started && !f.blind {
+		a.keep(ctx, k.doc)
+	}
+}
+
+// cacheName returns the name under which the cache keeps an object: one that tells nothing of it, as the cache may be
+// in another person's hands.
+func (a *Agent) cacheName(ctx context.Context, id coffer.ObjectID) (string, error) {
+	mac, err := a.Keyring.MAC(ctx, append([]byte("coffer cache 2\x00"), id[:]...))
+	return base64.RawURLEncoding.EncodeToString(mac), err
+}
+
+// cached returns a document that the cache keeps; nil when it keeps none.
+func (a *Agent) cached(ctx context.Context, id coffer.ObjectID) *coffer.Document {
+	if a.Cache == nil || !a.feed.follows() {
+		return nil
+	}
+	name, err := a.cacheName(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	r := found[path]
-	if r == nil || r.pending() {
-		return nil, notThere()
+	b, err := a.Cache.Load(ctx, name)
+	if err != nil || len(b) < 2 {
+		return nil
 	}
-	return r, nil
+	parents := int(b[0])
+	if len(b) < 1+32*parents {
+		return nil
+	}
+	d, err := edv.DecodeDocument(b[1+32*parents:])
+	if err != nil || d.ID != id {
+		return nil
+	}
+	for i := range parents {
+		d.Parents = append(d.Parents, coffer.Rev(b[1+32*i:]))
+	}
+	return d
 }
 
-// A draft is a revision to be.
-type draft struct {
-	id       coffer.ObjectID
-	replaces *revision // nil for a new object
-	content  []byte
-	readers  []reader // none is the owner alone
-	stream   *seal.Stream
-	rekey    bool
+// keep puts a document into the cache, when the feed is followed. A cache that fails is no reason to stop.
+func (a *Agent) keep(ctx context.Context, d *coffer.Document) {
+	if a.Cache == nil || len(d.Parents) > 64 {
+		return
+	}
+	name, err := a.cacheName(ctx, d.ID)
+	if err != nil {
+		return
+	}
+	b := make([]byte, 0, 1+32*len(d.Parents)+len(d.Body))
+	b = append(b, byte(len(d.Parents)))
+	for _, p := range d.Parents {
+		b = append(b, p[:]...)
+	}
+	_ = a.Cache.Save(ctx, name, append(b, d.Body...))
 }
 
-// sequence returns the sequence that the draft will have.
-func (d *draft) sequence() uint64 {
-	if d.replaces == nil {
-		return 0
+// drop removes an object from the cache.
+func (a *Agent) drop(ctx context.Context, id coffer.ObjectID) {
+	if a.Cache == nil {
+		return
 	}
-	return d.replaces.doc.Sequence + 1
+	if name, err := a.cacheName(ctx, id); err == nil {
+		_ = a.Cache.Delete(ctx, name)
+	}
 }
 
-// seal makes a document of the draft.
-func (a *Agent) seal(ctx context.Context, d draft) (*coffer.Document, error) {
-	m := meta{Readers: d.readers, Rekey: d.rekey}
-	p := seal.Plain{Content: d.content, Stream: d.stream}
-	var err error
-	if m.MAC, err = a.mac(ctx, d.id, d.sequence(), p, m); err != nil {
-		return nil, err
+// gone turns an object that should be there and is not into what it is: a vault that lost or withholds it.
+func gone(err error) error {
+	if errors.Is(err, coffer.NotExist) {
+		return coffer.Errorf("object", coffer.Corrupt, "the vault does not have what belongs into it")
 	}
-	if p.Meta, err = jose.Encode(m); err != nil {
-		return nil, coffer.E("object", coffer.Invalid, err)
-	}
-	o := seal.Options{ID: d.id, Sequence: d.sequence()}
-	if d.replaces != nil {
-		o.Parents, o.Keep = d.replaces.present, d.replaces.opened.Entries
-	}
-	for _, r := range d.readers {
-		o.Recipients = append(o.Recipients, r.publicKey())
-	}
-	if c, err := decodeContent(d.content); err == nil && !a.guest {
-		indexes := []seal.Index{{Attributes: []string{"content.path"}, Unique: true}}
-		for _, path := range c.indexed() {
-			indexes = append(indexes, seal.Index{Attributes: []string{path}})
-		}
-		if o.Blind, err = seal.NewBlinder(a.Keyring, indexes...); err != nil {
-			return nil, err
-		}
-	}
-	return seal.Seal(ctx, a.Keyring, p, o)
-}
-
-// readers returns who shall be able to read the next revision of an object: those who can read the present one and
-// whose time is not over. A list that somebody else wrote down is not taken; then the grants say who.
-func (a *Agent) readers(ctx context.Context, r *revision) ([]reader, error) {
-	if r == nil {
-		return nil, nil
-	}
-	if !r.own && !a.guest {
-		return a.granted(ctx, r.doc.ID)
-	}
-	if a.guest && len(r.meta.Readers) == 0 {
-		return nil, coffer.Errorf("object", coffer.Denied, "it does not say whom to seal it to")
-	}
-	now := a.Now()
-	return slices.DeleteFunc(slices.Clone(r.meta.Readers), func(r reader) bool {
-		return !r.Until.IsZero() && !now.Before(r.Until)
-	}), nil
+	return err
 }

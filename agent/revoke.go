@@ -3,205 +3,248 @@ package agent
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/tree"
 )
 
-// A Revocation says what is to be revoked: the grant with the ID; or, when that is empty, all that With was granted of
-// what is at the Path or below it.
-type Revocation struct {
-	Grant string
-	Path  string
-	With  string
-	// Progress, if not nil, is called with the bytes of the object's file that are encrypted anew, and its size.
-	Progress func(object coffer.ObjectID, done, total int64)
+// RevokeOptions say which grants are taken back: all those that meet every condition given.
+type RevokeOptions struct {
+	Path  string // of what was granted: its own grants, not those of folders that hold it
+	Type  string // what was granted by type; Path is then empty
+	With  string // identifier of the reader
+	Group string
+	ID    string // of one grant
 }
 
-// Revoke takes back what was granted. First the capabilities are revoked: from the next request on the vault refuses
-// them. Then each object is sealed anew, its file's content encrypted under a key that the former reader never had, to
-// the owner and those whom another grant still covers, and to nobody else. What the reader has read stays read.
+// Revoke takes grants back and returns them. When it returns, the vault refuses the readers, and nothing that is stored
+// from then on opens for them: what was granted has new keys, which those who keep access are sent. A signed statement
+// says what could be read until then. What is present in a folder is encrypted anew by [Agent.Work].
 //
-// A call that failed or was interrupted can be repeated, and finishes what was left. NotExist if there is no such
-// grant.
-func (a *Agent) Revoke(ctx context.Context, what Revocation) error {
-	const op = "revoke"
-	if a.Revoker == nil {
-		return coffer.Errorf(op, coffer.Invalid, "no revoker")
+// NotExist if no such grant lasts.
+func (a *Agent) Revoke(ctx context.Context, o RevokeOptions) (ended []*Grant, err error) {
+	if a.guest != nil || a.Revoker == nil {
+		return nil, coffer.Errorf("revoke", coffer.Invalid, "needs a vault of one's own, and its API")
 	}
-	matches, err := a.affected(ctx, what)
+	v, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := v.wanted(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, coffer.Errorf("revoke", coffer.NotExist, "no such grant lasts")
+	}
+	// The vault first: access ends with that, whatever happens to this process.
+	for _, g := range list {
+		_, _, capability, err := a.capability(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.Revoker.Revoke(ctx, capability); err != nil && !errors.Is(err, coffer.NotExist) {
+			return nil, err
+		}
+	}
+	return a.end(ctx, list, revoked)
+}
+
+// wanted returns the lasting grants that the options mean.
+func (v *view) wanted(ctx context.Context, o RevokeOptions) (out []*grantRecord, err error) {
+	list, err := v.grants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var scope, source coffer.ObjectID
+	switch {
+	case o.Type != "":
+		n, err := v.tree.Get(ctx, typePath(o.Type))
+		if err != nil {
+			return nil, err
+		}
+		scope = n.Ref.ID
+	case o.Path != "":
+		path, err := v.a.objectPath(o.Path)
+		if err != nil {
+			return nil, err
+		}
+		n, err := v.tree.Get(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		scope, source = n.Ref.ID, n.Ref.ID
+	case o.ID == "" && o.With == "" && o.Group == "":
+		return nil, coffer.Errorf("revoke", coffer.Invalid, "nothing says which grants are meant")
+	}
+	for _, g := range list.all {
+		if g.lasts() && (scope == coffer.ObjectID{} || g.Scope == scope || g.Source == source && g.Source != coffer.ObjectID{}) &&
+			(o.With == "" || g.With == o.With) && (o.Group == "" || g.Group == o.Group) && (o.ID == "" || g.ID == o.ID) {
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
+
+// end records that grants are over, and gives what they were for new keys.
+func (a *Agent) end(ctx context.Context, which []*grantRecord, reason string) (ended []*Grant, err error) {
+	err = a.commit(ctx, func(ctx context.Context, t *txn) error {
+		ended = nil
+		list, err := t.grants(ctx)
+		if err != nil {
+			return err
+		}
+		scopes := make(map[coffer.ObjectID]*grantRecord)
+		for _, w := range which {
+			g := list.byID[w.ID]
+			if g == nil || !g.lasts() {
+				continue
+			}
+			if err := t.endGrant(ctx, g, reason); err != nil {
+				return err
+			}
+			scopes[g.Scope] = g
+			ended = append(ended, g.grant())
+		}
+		for _, g := range scopes {
+			if err := t.rekey(ctx, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ended, err
+}
+
+// endGrant makes the signed end of a grant part of the commit.
+func (t *txn) endGrant(ctx context.Context, g *grantRecord, reason string) error {
+	e := &ending{
+		At: t.now.Truncate(time.Millisecond), Reason: reason, To: t.a.feed.history.size(), By: t.a.Keyring.DID(),
+	}
+	message, err := e.statement(g)
+	if e.Statement, err = t.a.sign(ctx, message, err); err != nil {
+		return err
+	}
+	g.Ending = e
+	t.changedGrant(g)
+	return t.empty(ctx, g)
+}
+
+// rekey gives what a grant was for new keys: an object's document at once, a folder's pages at once and what they hold
+// by and by.
+func (t *txn) rekey(ctx context.Context, g *grantRecord) error {
+	path, err := t.find(ctx, g)
+	if errors.Is(err, coffer.NotExist) {
+		return nil // it is gone
+	} else if err != nil {
+		return err
+	}
+	t.next.Epoch++
+	if g.Source != (coffer.ObjectID{}) { // an excerpt goes with its grant
+		t.erase(g.Scope)
+		return t.tree.Remove(ctx, path)
+	}
+	n, err := t.tree.Get(ctx, path)
 	if err != nil {
 		return err
 	}
-	var ids []coffer.ObjectID
-	var revoked []string // ids of grants
-	for _, m := range matches {
-		revoked = append(revoked, m.grant.ID)
-		if err := a.cutOff(ctx, m.grant, m.objects); err != nil {
+	if n.Type == TypeFolder {
+		if err := t.tree.Renew(ctx, path, t.next.Epoch); err != nil {
 			return err
 		}
-		for _, i := range m.objects {
-			if id := m.grant.Objects[i].ID; !slices.Contains(ids, id) {
-				ids = append(ids, id)
-			}
-		}
+		t.next.Jobs = append(slices.Clone(t.next.Jobs), job{Scope: g.Scope, Path: path, Epoch: t.next.Epoch})
+		return nil
 	}
-	if len(matches) == 0 {
-		return coffer.Errorf(op, coffer.NotExist, "no such grant")
+	r, err := t.a.readNode(ctx, t.view, n)
+	if err != nil {
+		return err
 	}
-	for _, id := range ids {
-		progress := func(done, total int64) {
-			if what.Progress != nil {
-				what.Progress(id, done, total)
-			}
-		}
-		if err := a.rekey(ctx, id, revoked, progress); err != nil && !errors.Is(err, coffer.NotExist) {
+	if r.opened.Stream != nil {
+		t.next.Jobs = append(slices.Clone(t.next.Jobs), job{Scope: g.Scope, Path: path, Epoch: t.next.Epoch})
+	}
+	return t.renewed(ctx, path, n, r, t.next.Epoch, r.opened.Stream)
+}
+
+// renewed seals what is present of an object anew, under new keys, with this stream.
+func (t *txn) renewed(ctx context.Context, path string, n tree.Node, r *revision, epoch uint64, s *seal.Stream) error {
+	ref := n.Ref.Renewed()
+	d, err := t.sealAs(ctx, ref, r, seal.Plain{Content: r.opened.Content, Stream: s},
+		seal.ObjectOptions{Origin: r.origin(), Time: t.now, Keep: r.kept()})
+	if err != nil {
+		return err
+	}
+	t.write(ref, d)
+	n.Ref, n.Epoch, n.Sequence, n.Rev = ref, epoch, d.Sequence, d.Rev()
+	if err := t.tree.Put(ctx, path, n); err != nil {
+		return err
+	}
+	return t.relink(ctx, path, n)
+}
+
+// relink keeps the other entry of an object that has two what the one at the path is: the object's own in its folder,
+// and the one in the folder of its type.
+func (t *txn) relink(ctx context.Context, path string, n tree.Node) error {
+	folder := typePath(n.Type)
+	if !tree.Within(path, folder) {
+		return t.linked(ctx, n)
+	}
+	for i, err := range t.walk(ctx, "") {
+		if err != nil {
 			return err
+		}
+		if i.ID == n.Ref.ID {
+			n.Name = tree.Base(i.Path)
+			return t.tree.Put(ctx, i.Path, n)
 		}
 	}
 	return nil
 }
 
-// A match is a grant and which of its objects are meant.
-type match struct {
-	grant   *Grant
-	objects []int
-}
-
-func (a *Agent) affected(ctx context.Context, what Revocation) (matches []match, err error) {
-	path, err := CleanPath(what.Path)
+// expire ends the grants whose time is over, before anything else is written: nothing that is stored afterwards opens
+// for their readers.
+func (a *Agent) expire(ctx context.Context) error {
+	if a.guest != nil {
+		return nil
+	}
+	v, err := a.look(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for g, err := range a.Grants(ctx) {
+	list, err := v.grants(ctx)
+	if err != nil {
+		return err
+	}
+	var over []*grantRecord
+	for _, g := range list.all {
+		if g.lasts() && !a.Now().Before(g.Until) {
+			over = append(over, g)
+		}
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	e := &edit{func(ctx context.Context, t *txn) error {
+		list, err := t.grants(ctx)
 		if err != nil {
-			return nil, err
-		}
-		if what.Grant != "" && g.ID != what.Grant || what.Grant == "" && (what.With == "" || g.With != what.With) {
-			continue
-		}
-		m := match{grant: g}
-		for i, o := range g.Objects {
-			if what.Grant != "" || within(g.Path, path) {
-				m.objects = append(m.objects, i)
-				continue
-			}
-			// A part of what was granted: where the object is now decides.
-			if !within(path, g.Path) {
-				break
-			}
-			r, err := a.current(ctx, o.ID)
-			if errors.Is(err, coffer.NotExist) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			if r.content != nil && within(r.content.Path, path) {
-				m.objects = append(m.objects, i)
-			}
-		}
-		if len(m.objects) > 0 {
-			matches = append(matches, m)
-		}
-	}
-	return matches, nil
-}
-
-// cutOff revokes the capabilities for some objects of a grant and records it.
-func (a *Agent) cutOff(ctx context.Context, g *Grant, objects []int) error {
-	now := a.Now().UTC()
-	changed := false
-	var failed error
-	for _, i := range objects {
-		o := &g.Objects[i]
-		if !o.Revoked.IsZero() {
-			continue
-		}
-		if now.Before(g.Until) { // what has ended is refused anyway
-			err := a.Revoker.Revoke(ctx, o.Capability)
-			if err != nil && !errors.Is(err, coffer.NotExist) {
-				failed = errors.Join(failed, err)
-				continue
-			}
-		}
-		o.Revoked, changed = now, true
-	}
-	if changed {
-		failed = errors.Join(failed, a.record(ctx, g))
-	}
-	return failed
-}
-
-// rekey seals the present revision of an object to those who may read it, if others can. revoked are the ids of the
-// grants that are being revoked.
-func (a *Agent) rekey(ctx context.Context, id coffer.ObjectID, revoked []string, progress func(done, total int64)) (err error) {
-	for range maxAttempts {
-		var r *revision
-		if r, err = a.current(ctx, id); err != nil {
 			return err
 		}
-		// What the one who is being revoked left is taken over, if it is still this object; else it stays as it is,
-		// unbelieved. So does what somebody left who was revoked before: the provider may have let them write since.
-		if !r.own {
-			good := func(g *Grant, id coffer.ObjectID) bool { return g.covers(id) || slices.Contains(revoked, g.ID) }
-			if ok, err := a.writtenUnder(ctx, r, good); err != nil || !ok {
+		for _, w := range over {
+			g := list.byID[w.ID]
+			if g == nil || !g.lasts() {
+				continue
+			}
+			if err := t.endGrant(ctx, g, expired); err != nil {
+				return err
+			}
+			if err := t.rekey(ctx, g); err != nil {
 				return err
 			}
 		}
-		var readers []reader
-		if readers, err = a.granted(ctx, id); err != nil {
-			return err
-		}
-		outsider := func(r reader) bool {
-			return !slices.ContainsFunc(readers, func(o reader) bool { return o.ID == r.ID })
-		}
-		if len(readers) == 0 {
-			own := a.Keyring.Key(coffer.AgreementKey).ID
-			outsider = func(r reader) bool { return r.ID != own }
-		}
-		if r.own && !r.meta.Rekey && !slices.ContainsFunc(r.meta.Readers, outsider) {
-			return nil
-		}
-		d := draft{id: id, replaces: r, content: r.opened.Content, stream: r.opened.Stream, readers: readers}
-		if d.stream == nil || d.stream.Pending {
-			_, err = a.commit(ctx, d)
-		} else {
-			err = a.reencrypt(ctx, d, progress)
-		}
-		if !errors.Is(err, coffer.Conflict) {
-			return err
-		}
-	}
-	return err
-}
-
-// reencrypt stores a file's content again under a new key and puts the draft, which still has the old one, in its
-// place.
-func (a *Agent) reencrypt(ctx context.Context, d draft, progress func(done, total int64)) error {
-	c, old := *d.replaces.content, d.stream
-	stream, err := seal.NewStream(d.sequence(), old.ChunkSize)
-	if err != nil {
-		return err
-	}
-	u := &upload{content: &c, total: -1, stream: stream}
-	if old.Bound() {
-		u.total = int64(old.Size)
-	}
-	u.options.Progress = progress
-	d.rekey = true
-	if u.claim, err = a.commit(ctx, d); err != nil {
-		return err
-	}
-	o, err := a.object(u.claim)
-	if err != nil {
-		return err
-	}
-	u.open = func(int64) (io.Reader, error) { return o.Open(ctx), nil }
-	_, err = a.fill(ctx, u, func(ctx context.Context) (*revision, error) {
-		return a.replace(ctx, &place{path: c.Path, there: u.claim}, &c, draft{stream: u.stream})
-	})
-	return err
+		return nil
+	}, make(chan error, 1)}
+	a.attempt(ctx, []*edit{e})
+	return <-e.done
 }

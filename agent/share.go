@@ -2,315 +2,483 @@ package agent
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"iter"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/tree"
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/internal/jose"
+	"github.com/cofferhq/coffer/keyring"
 )
 
 // maxLife is how long a share lasts if nothing else is said: a capability may live for a year, and clocks differ.
 const maxLife = 364 * 24 * time.Hour
 
+// maxReaders bounds the members of a group, and so the readers of one call.
+const maxReaders = 1000
+
 // ShareOptions say with whom something is shared, and how.
 type ShareOptions struct {
-	With    string         // identifier of the reader: a person, a service, any that the Resolver knows
+	With    string         // identifier of a contact
+	Group   string         // the group through which it is shared, if any
 	Actions []grant.Action // nil is reading; otherwise reading must be among them
 	Until   time.Time      // at most a year away; zero is a year less a day
+	Fields  []string       // of a typed object: only these, by their dotted names; nil is all
 }
 
-// A Grant is the owner's record of a share.
-type Grant struct {
-	ID      string
-	Path    string // what was shared: an object, or a folder
-	With    string // identifier of the reader
-	Key     string // id of the reader's key that the objects are sealed to
-	Actions []grant.Action
-	Since   time.Time
-	Until   time.Time
-	Objects []Granted
-
-	public   []byte
-	revision *revision // of the record
+// A Share is a grant and the link to give to the reader, who needs nothing else and whom the owner need not be online
+// for.
+type Share struct {
+	*Grant
+	Link string
 }
 
-// A Granted is one object that a Grant covers, and the capability for it.
-type Granted struct {
-	ID         coffer.ObjectID
-	Revoked    time.Time // zero while it is not
-	Capability []byte    // its JSON
-}
-
-// Revoked reports whether all of the grant is revoked.
-func (g *Grant) Revoked() bool {
-	return !slices.ContainsFunc(g.Objects, func(o Granted) bool { return o.Revoked.IsZero() })
-}
-
-// Link returns what the reader needs. Objects whose capability is revoked are left out.
-func (g *Grant) Link(vault, from string) *Link {
-	l := &Link{Vault: vault, From: from}
-	for _, o := range g.Objects {
-		if o.Revoked.IsZero() {
-			s := Shared{ID: o.ID, Actions: g.Actions, Until: g.Until, Capability: o.Capability}
-			l.Objects = append(l.Objects, s)
-		}
-	}
-	return l
-}
-
-// covers reports whether the grant is for the object and not revoked.
-func (g *Grant) covers(id coffer.ObjectID) bool {
-	return slices.ContainsFunc(g.Objects, func(o Granted) bool { return o.ID == id && o.Revoked.IsZero() })
-}
-
-// grantJSON is the value of a grant's record (doc/objects.md, section "Grants").
-type grantJSON struct {
-	Path    string         `json:"path"`
-	With    string         `json:"with"`
-	Key     reader         `json:"key"`
-	Actions []grant.Action `json:"actions"`
-	Since   time.Time      `json:"since"`
-	Until   time.Time      `json:"until"`
-	Objects []grantedJSON  `json:"objects"`
-}
-
-type grantedJSON struct {
-	ID         coffer.ObjectID `json:"id"`
-	Revoked    time.Time       `json:"revoked,omitzero"`
-	Capability jsontext.Value  `json:"capability"`
-}
-
-// grantFolder holds the records of grants.
-const grantFolder = reserved + "/grants"
-
-// Share lets somebody read, or read and write, the object at the path, or each object that is in the folder there now,
-// at most [MaxShared] of them. It returns the owner's record and the link to give to the reader, who needs nothing else
-// and whom the owner need not be online for. File contents are not uploaded again.
-//
-// The record is stored first: whatever was begun shows in [Agent.Grants] and can be revoked. A call that was
-// interrupted leaves a grant without a link; revoke it and share again.
-//
-// NotExist when nothing is there, or the reader has no key to seal to; Invalid for options out of range, Exhausted for
-// too many objects; otherwise the Resolver's own error.
-func (a *Agent) Share(ctx context.Context, path string, o ShareOptions) (*Grant, *Link, error) {
+// check completes the options.
+func (o *ShareOptions) check(a *Agent, now time.Time) error {
 	const op = "share"
-	now := a.Now().UTC().Truncate(time.Second)
 	if o.Until.IsZero() {
 		o.Until = now.Add(maxLife)
 	}
+	o.Until = o.Until.UTC().Truncate(time.Second)
 	if o.Actions == nil {
 		o.Actions = []grant.Action{grant.Read}
 	}
 	switch {
-	case a.guest || a.Resolver == nil || a.URL == "":
-		return nil, nil, coffer.Errorf(op, coffer.Invalid, "needs a resolver and the URL of a vault of one's own")
+	case a.guest != nil || a.URL == "":
+		return coffer.Errorf(op, coffer.Invalid, "needs a vault of one's own, and its URL")
 	case !o.Until.After(now):
-		return nil, nil, coffer.Errorf(op, coffer.Invalid, "it would end before it begins")
+		return coffer.Errorf(op, coffer.Invalid, "it would end before it begins")
+	case o.Until.After(now.Add(maxLife + time.Hour)):
+		return coffer.Errorf(op, coffer.Invalid, "a share lasts a year at most")
 	case !slices.Contains(o.Actions, grant.Read):
-		return nil, nil, coffer.Errorf(op, coffer.Invalid, "reading is not among the actions")
+		return coffer.Errorf(op, coffer.Invalid, "reading is not among the actions")
 	case o.With == "" || o.With == a.Keyring.DID():
-		return nil, nil, coffer.Errorf(op, coffer.Invalid, "nobody else is named")
+		return coffer.Errorf(op, coffer.Invalid, "nobody else is named")
+	case len(o.Fields) > 0 && len(o.Actions) > 1:
+		return coffer.Errorf(op, coffer.Invalid, "a part of an object can only be read")
 	}
-	path, err := objectPath(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	ids, err := a.below(ctx, path)
-	if err != nil {
-		return nil, nil, err
-	}
-	key, err := a.agreementKey(ctx, o.With)
-	if err != nil {
-		return nil, nil, err
-	}
-	g := &Grant{
-		Path: path, With: o.With, Key: key.ID, public: key.Public, Actions: o.Actions,
-		Since: now, Until: o.Until.UTC().Truncate(time.Second), ID: coffer.NewObjectID().String(),
-	}
-	for _, id := range ids {
-		c, err := grant.Delegate(ctx, a.Keyring, a.URL, grant.DelegateOptions{
-			Controller: o.With, Target: a.URL + "/documents/" + id.String(), Actions: o.Actions,
-			Created: now, Expires: g.Until,
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		g.Objects = append(g.Objects, Granted{ID: id, Capability: c})
-	}
-	if err := a.record(ctx, g); err != nil {
-		return nil, nil, err
-	}
-	for _, id := range ids {
-		if err := a.admit(ctx, id); err != nil {
-			return nil, nil, err
-		}
-	}
-	return g, g.Link(a.URL, a.Keyring.DID()), nil
+	return nil
 }
 
-// below returns the ids of what is shared with a path.
-func (a *Agent) below(ctx context.Context, path string) (ids []coffer.ObjectID, err error) {
-	r, err := a.lookup(ctx, path)
+// Share lets contacts read, or read and write, the object at the path, or all that is in the folder, now and later. It
+// costs the same whatever the folder holds; no content is uploaded again. All of them are given it, or none.
+//
+// NotExist when nothing is there or somebody is no contact; Invalid for options out of range.
+func (a *Agent) Share(ctx context.Context, path string, readers ...ShareOptions) ([]Share, error) {
+	path, err := a.objectPath(path)
 	if err != nil {
 		return nil, err
 	}
-	if r.content.Type != TypeFolder {
-		return []coffer.ObjectID{r.doc.ID}, nil
+	return a.shareAt(ctx, path, readers)
+}
+
+func (a *Agent) shareAt(ctx context.Context, path string, readers []ShareOptions) (shares []Share, err error) {
+	if len(readers) > maxReaders {
+		return nil, coffer.Errorf("share", coffer.Exhausted, "too many readers at once")
 	}
-	for i, err := range a.Walk(ctx, path) {
+	err = a.commit(ctx, func(ctx context.Context, t *txn) error {
+		shares = nil
+		for _, o := range readers {
+			s, err := t.share(ctx, path, o)
+			if err != nil {
+				return err
+			}
+			shares = append(shares, *s)
+		}
+		return nil
+	})
+	return shares, err
+}
+
+// ShareType is Share for all objects of a type, those included that come later.
+func (a *Agent) ShareType(ctx context.Context, typ string, readers ...ShareOptions) ([]Share, error) {
+	if typ == "" || typ == TypeFolder || len(typ) > maxText {
+		return nil, coffer.Errorf("share", coffer.Invalid, "not a type of objects")
+	}
+	if err := a.collect(ctx, typ); err != nil {
+		return nil, err
+	}
+	return a.shareAt(ctx, typePath(typ), readers)
+}
+
+// typesFolder holds a folder for each type that was shared, with an entry for every object of the type.
+const typesFolder = reserved + "/types"
+
+func typePath(typ string) string { return recordPath(typesFolder, typ) }
+
+// linkName is what an object is called in the folder of its type: names may be the same there.
+func linkName(n tree.Node) string { return n.Ref.ID.String()[1:9] + " " + n.Name }
+
+// collect makes the folder of a type.
+func (a *Agent) collect(ctx context.Context, typ string) error {
+	return a.commit(ctx, func(ctx context.Context, t *txn) error {
+		folder := typePath(typ)
+		if _, err := t.tree.Get(ctx, folder); !errors.Is(err, coffer.NotExist) {
+			return err
+		}
+		if err := t.tree.MakeFolder(ctx, folder, t.now); err != nil {
+			return err
+		}
+		for i, err := range t.walk(ctx, "") {
+			if err != nil {
+				return err
+			}
+			if i.Type != typ {
+				continue
+			}
+			n, err := t.tree.Get(ctx, i.Path)
+			if err != nil {
+				return err
+			}
+			if err := t.tree.Put(ctx, path.Join(folder, linkName(n)), n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// linked keeps the entry of an object in the folder of its type, if the type is shared, what the object's own is.
+func (t *txn) linked(ctx context.Context, n tree.Node) error {
+	folder := typePath(n.Type)
+	if _, err := t.tree.Get(ctx, folder); errors.Is(err, coffer.NotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	// What it was called may have changed.
+	for old, err := range t.tree.List(ctx, folder) {
 		if err != nil {
+			return err
+		}
+		if old.Ref.ID == n.Ref.ID && old.Name != linkName(n) {
+			if err := t.tree.Remove(ctx, path.Join(folder, old.Name)); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	n.Name = linkName(n)
+	return t.tree.Put(ctx, path.Join(folder, n.Name), n)
+}
+
+// share makes a grant part of the commit.
+func (t *txn) share(ctx context.Context, path string, o ShareOptions) (*Share, error) {
+	a := t.a
+	now := t.now.Truncate(time.Second)
+	if err := o.check(a, now); err != nil {
+		return nil, err
+	}
+	c, err := t.contact(ctx, o.With)
+	if err != nil {
+		return nil, err
+	}
+	g := &grantRecord{
+		ID: newGrantID(), Path: path, With: c.DID, Group: o.Group, Actions: o.Actions, Since: now, Until: o.Until,
+		From: a.feed.history.size(), By: a.Keyring.DID(), register: -1,
+	}
+	if g.Group != "" && len(g.Group) > maxText {
+		return nil, coffer.Errorf("share", coffer.Invalid, "a group's name is too long")
+	}
+	if len(o.Fields) > 0 {
+		if path, err = t.excerpt(ctx, path, g, o.Fields); err != nil {
 			return nil, err
 		}
-		if i.IsFolder() {
-			continue
-		}
-		if len(ids) == MaxShared {
-			return nil, coffer.Errorf("share", coffer.Exhausted, "too many objects; share the folders in it one by one")
-		}
-		ids = append(ids, i.ID)
 	}
-	if len(ids) == 0 {
-		return nil, coffer.Errorf("share", coffer.NotExist, "nothing is in the folder")
+	chain, err := t.tree.Chain(ctx, path)
+	if err != nil {
+		return nil, err
 	}
-	return ids, nil
+	n := chain[len(chain)-1]
+	ref := n.Ref
+	if n.Type == TypeFolder {
+		if ref, err = t.tree.Detach(ctx, path); err != nil {
+			return nil, err
+		}
+		g.Folder = true
+	} else if written, ok := t.wrote[ref.ID]; ok {
+		ref = written
+	}
+	g.Scope = ref.ID
+	if g.Box, g.Slot, err = t.vacant(ctx); err != nil {
+		return nil, err
+	}
+	message, err := g.statement()
+	if g.Statement, err = a.sign(ctx, message, err); err != nil {
+		return nil, err
+	}
+	list, err := t.grants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list.add(g)
+	if err := t.fill(ctx, g, ref, c.Delivery); err != nil {
+		return nil, err
+	}
+	link, err := t.link(ctx, g, n.Name, ref, chain, c.Delivery)
+	if err != nil {
+		return nil, err
+	}
+	return &Share{g.grant(), link}, nil
 }
 
-// agreementKey returns the key to seal to for an identifier.
-func (a *Agent) agreementKey(ctx context.Context, id string) (coffer.PublicKey, error) {
-	who, err := a.Resolver.Resolve(ctx, id)
+// Link returns the link of a grant that lasts, made anew: the reader may have lost it.
+func (a *Agent) Link(ctx context.Context, id string) (link string, err error) {
+	v, err := a.look(ctx)
 	if err != nil {
-		return coffer.PublicKey{}, err
+		return "", err
 	}
-	for _, k := range who.Agreement {
-		if strings.HasPrefix(k.Type, "X25519") && len(k.Public) == 32 && k.ID != "" {
-			return k, nil
-		}
+	list, err := v.grants(ctx)
+	if err != nil {
+		return "", err
 	}
-	return coffer.PublicKey{}, coffer.Errorf("share", coffer.NotExist, "the reader has no key to seal to")
+	g := list.byID[id]
+	if g == nil || !g.lasts() {
+		return "", coffer.Errorf("link", coffer.NotExist, "no such grant, or it is over")
+	}
+	path, err := v.find(ctx, g)
+	if err != nil {
+		return "", err
+	}
+	chain, err := v.tree.Chain(ctx, path)
+	if err != nil {
+		return "", err
+	}
+	c, err := v.contact(ctx, g.With)
+	if err != nil {
+		return "", err
+	}
+	n := chain[len(chain)-1]
+	return v.link(ctx, g, n.Name, n.Ref, chain, c.Delivery)
 }
 
-// record stores the record of a grant, in the place of the one it was read from.
-func (a *Agent) record(ctx context.Context, g *Grant) error {
-	w := grantJSON{
-		Path: g.Path, With: g.With, Key: reader{ID: g.Key, Key: g.public}, Actions: g.Actions,
-		Since: g.Since, Until: g.Until,
+// find returns the path of what a grant is for: it may have been moved since.
+func (v *view) find(ctx context.Context, g *grantRecord) (string, error) {
+	if n, err := v.tree.Get(ctx, g.Path); err == nil && n.Ref.ID == g.Scope {
+		return g.Path, nil
+	} else if err != nil && !errors.Is(err, coffer.NotExist) {
+		return "", err
 	}
-	for _, o := range g.Objects {
-		w.Objects = append(w.Objects, grantedJSON{o.ID, o.Revoked, o.Capability})
+	for _, folder := range []string{excerptFolder, ""} {
+		for i, err := range v.walk(ctx, folder) {
+			if errors.Is(err, coffer.NotExist) && folder != "" {
+				break
+			}
+			if err != nil {
+				return "", err
+			}
+			if i.ID == g.Scope {
+				return i.Path, nil
+			}
+		}
 	}
-	value, err := jose.Encode(w)
+	return "", coffer.Errorf("grant", coffer.NotExist, "what was granted is gone")
+}
+
+// capability returns the capability of a grant's reader: it is the same each time it is made.
+func (a *Agent) capability(ctx context.Context, g *grantRecord) (reader *keyring.Ring, seed, capability []byte,
+	err error) {
+	if seed, err = a.Keyring.Derive(ctx, "coffer reader 2\x00"+a.Space+"\x00"+g.ID); err != nil {
+		return nil, nil, nil, err
+	}
+	reader = keyring.Bearer([32]byte(seed))
+	id, err := base64.RawURLEncoding.DecodeString(g.ID)
+	if err != nil || len(id) != 16 {
+		return nil, nil, nil, coffer.Errorf("grant", coffer.Corrupt, "has another kind of id")
+	}
+	capability, err = grant.Delegate(ctx, a.controller(), a.URL, grant.DelegateOptions{
+		Controller: reader.DID(), Target: a.URL + "/held", Actions: g.Actions, Created: g.Since, Expires: g.Until,
+		ID: urn(id),
+	})
+	return reader, seed, capability, err
+}
+
+// controller is whose vault it is to the provider.
+func (a *Agent) controller() coffer.Keyring {
+	if a.Controller != nil {
+		return a.Controller
+	}
+	return a.Keyring
+}
+
+// urn returns 16 bytes as the URN of a UUID of version 4, which capabilities have for ids.
+func urn(b []byte) string {
+	b = slices.Clone(b)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	const digits = "0123456789abcdef"
+	var s strings.Builder
+	s.WriteString("urn:uuid:")
+	for i, c := range b {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			s.WriteByte('-')
+		}
+		s.WriteByte(digits[c>>4])
+		s.WriteByte(digits[c&15])
+	}
+	return s.String()
+}
+
+// excerptFolder holds the parts of typed objects that were granted by themselves.
+const excerptFolder = reserved + "/excerpts"
+
+// excerpt makes an object of some fields of a typed object, and returns its path.
+func (t *txn) excerpt(ctx context.Context, of string, g *grantRecord, fields []string) (string, error) {
+	n, err := t.tree.Get(ctx, of)
 	if err != nil {
-		return coffer.E("grant", coffer.Invalid, err)
+		return "", err
 	}
-	c := &content{Type: typeGrant, Modified: a.Now().UTC(), Value: value, Size: int64(len(value))}
-	g.revision, err = a.replace(ctx, &place{path: grantFolder + "/" + g.ID, there: g.revision}, c, draft{})
+	if n.Type == TypeFolder || n.Type == TypeFile {
+		return "", coffer.Errorf("share", coffer.Invalid, "only a typed object has fields")
+	}
+	r, err := t.a.readNode(ctx, t.view, n)
+	if err != nil {
+		return "", err
+	}
+	c, err := decodeContent(r.opened.Content)
+	if err != nil {
+		return "", err
+	}
+	g.Source, g.Fields = n.Ref.ID, fields
+	at := path.Join(excerptFolder, g.ID)
+	return at, t.putExcerpt(ctx, at, c, fields)
+}
+
+func (t *txn) putExcerpt(ctx context.Context, at string, of *content, fields []string) error {
+	value, err := pick(of.Value, fields)
+	if err != nil {
+		return err
+	}
+	c := &content{Type: of.Type, Name: of.Name, Modified: of.Modified, Value: value, Size: int64(len(value))}
+	b, err := c.encode()
+	if err != nil {
+		return err
+	}
+	ref, there, err := t.target(ctx, at, nil)
+	if err != nil {
+		return err
+	}
+	_, err = t.put(ctx, at, ref, there, c, seal.Plain{Content: b}, PutOptions{})
 	return err
 }
 
-// readGrant reads a record.
-func readGrant(r *revision) (*Grant, error) {
-	var w grantJSON
-	if err := jose.DecodeOpen(r.content.Value, &w); err != nil {
-		return nil, coffer.E("grant", coffer.Corrupt, err)
+// excerpted brings the excerpts of an object up to what it is now.
+func (t *txn) excerpted(ctx context.Context, source coffer.ObjectID, c *content) error {
+	list, err := t.grants(ctx)
+	if err != nil {
+		return err
 	}
-	g := &Grant{
-		ID: r.content.Name, Path: w.Path, With: w.With, Key: w.Key.ID, public: w.Key.Key, Actions: w.Actions,
-		Since: w.Since, Until: w.Until, revision: r,
+	for _, g := range list.all {
+		if g.lasts() && g.Source == source && len(g.Fields) > 0 {
+			if err := t.putExcerpt(ctx, path.Join(excerptFolder, g.ID), c, g.Fields); err != nil {
+				return err
+			}
+		}
 	}
-	for _, o := range w.Objects {
-		g.Objects = append(g.Objects, Granted{ID: o.ID, Revoked: o.Revoked, Capability: o.Capability})
-	}
-	return g, nil
+	return nil
 }
 
-// Grants yields the records of all shares of this vault, those that ended or were revoked included, in no particular
-// order.
+// pick returns the JSON object that has just these members of another, by their dotted names. What is not there is left
+// out; Invalid if nothing is.
+func pick(value jsontext.Value, fields []string) (jsontext.Value, error) {
+	var from map[string]any
+	if json.Unmarshal(value, &from) != nil {
+		return nil, coffer.Errorf("share", coffer.Invalid, "the object has no fields")
+	}
+	to, found := make(map[string]any), false
+	for _, f := range fields {
+		src, dst := from, to
+		names := strings.Split(f, ".")
+		for i, name := range names {
+			v, ok := src[name]
+			if !ok {
+				break
+			}
+			if i == len(names)-1 {
+				dst[name], found = v, true
+				break
+			}
+			if src, ok = v.(map[string]any); !ok {
+				break
+			}
+			below, ok := dst[name].(map[string]any)
+			if !ok {
+				below = make(map[string]any)
+				dst[name] = below
+			}
+			dst = below
+		}
+	}
+	if !found {
+		return nil, coffer.Errorf("share", coffer.Invalid, "the object has none of these fields")
+	}
+	return jose.Encode(to)
+}
+
+// Grants yields the records of all grants of this vault, those that are over included, in the order in which they were
+// given. Each one's signatures have been verified.
 func (a *Agent) Grants(ctx context.Context) iter.Seq2[*Grant, error] {
-	return a.grants(ctx, []pair{{"content.type", typeGrant}})
-}
-
-// grants yields the records that the index finds. Only what the owner wrote itself counts.
-func (a *Agent) grants(ctx context.Context, filter []pair) iter.Seq2[*Grant, error] {
 	return func(yield func(*Grant, error) bool) {
-		wanted := func(c *content) bool { return c.Type == typeGrant && c.Folder == grantFolder }
-		for r, err := range a.search(ctx, [][]pair{filter}, wanted) {
-			if err == nil && !r.own {
-				continue
+		v, err := a.look(ctx)
+		var list *grants
+		if err == nil {
+			list, err = v.grants(ctx)
+		}
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, g := range list.all {
+			if err := a.check(ctx, g); err != nil {
+				yield(nil, err)
+				return
 			}
-			var g *Grant
-			if err == nil {
-				g, err = readGrant(r)
-			}
-			if !yield(g, err) || err != nil {
+			if !yield(g.grant(), nil) {
 				return
 			}
 		}
 	}
 }
 
-// grantsOf returns the records of the grants that are for the object.
-func (a *Agent) grantsOf(ctx context.Context, id coffer.ObjectID) (list []*Grant, err error) {
-	for g, err := range a.grants(ctx, []pair{{"content.type", typeGrant}, {valuePath("objects.id"), id.String()}}) {
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, g)
+// Who returns the grants by which somebody else can read, or could read, what is at the path: its own, and those of the
+// folders that hold it and of its type. Each one's signatures have been verified.
+func (a *Agent) Who(ctx context.Context, path string) (list []*Grant, err error) {
+	if path, err = a.objectPath(path); err != nil {
+		return nil, err
 	}
-	return list, nil
-}
-
-// granted returns the owner and whoever may read the object now by a grant, each once. None when that is the owner
-// alone.
-func (a *Agent) granted(ctx context.Context, id coffer.ObjectID) ([]reader, error) {
-	grants, err := a.grantsOf(ctx, id)
+	v, err := a.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	own := a.Keyring.Key(coffer.AgreementKey)
-	list := []reader{{ID: own.ID, Key: own.Public}}
-	for _, g := range grants {
-		if !g.covers(id) || !a.Now().Before(g.Until) {
+	chain, err := v.tree.Chain(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	id := chain[len(chain)-1].Ref.ID
+	if n, err := v.tree.Get(ctx, typePath(chain[len(chain)-1].Type)); err == nil {
+		chain = append(chain, n)
+	}
+	all, err := v.grants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range all.all {
+		if g.Source != id && !slices.ContainsFunc(chain, func(n tree.Node) bool { return n.Ref.ID == g.Scope }) {
 			continue
 		}
-		at := slices.IndexFunc(list, func(r reader) bool { return r.ID == g.Key })
-		switch {
-		case at < 0:
-			list = append(list, reader{ID: g.Key, Key: g.public, Until: g.Until})
-		case at > 0 && list[at].Until.Before(g.Until):
-			list[at].Until = g.Until
+		if err := a.check(ctx, g); err != nil {
+			return nil, err
 		}
-	}
-	if len(list) == 1 {
-		return nil, nil
+		list = append(list, g.grant())
 	}
 	return list, nil
-}
-
-// admit seals the present revision of an object to all who may read it by a grant.
-func (a *Agent) admit(ctx context.Context, id coffer.ObjectID) (err error) {
-	for range maxAttempts {
-		var r *revision
-		if r, err = a.current(ctx, id); err != nil {
-			return err
-		}
-		if ok, err := a.believed(ctx, r); err != nil {
-			return err
-		} else if !ok {
-			return coffer.Errorf("share", coffer.Corrupt, "the object was not written by this owner")
-		}
-		d := draft{id: id, replaces: r, content: r.opened.Content, stream: r.opened.Stream, rekey: r.meta.Rekey}
-		if d.readers, err = a.granted(ctx, id); err != nil {
-			return err
-		}
-		if _, err = a.commit(ctx, d); !errors.Is(err, coffer.Conflict) {
-			return err
-		}
-	}
-	return err
 }

@@ -5,215 +5,260 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/stream"
+	"github.com/cofferhq/coffer/agent/tree"
 )
 
-// An upload is a stream on its way into the vault.
-type upload struct {
-	content   *content
-	total     int64                               // bytes; negative when not known
-	open      func(skip int64) (io.Reader, error) // the bytes from there on
-	options   PutOptions
-	resumable bool
-
-	// Set once the upload is under way.
-	claim  *revision // only its writer may put chunks beside it
-	stream *seal.Stream
-	done   uint64 // chunks that are stored, without a gap
-	noted  uint64 // of which the journal knows
+// An uploadNote is how far an upload got.
+type uploadNote struct {
+	Total    int64     `json:"total"`
+	Modified time.Time `json:"modified"`
+	Claim    refJSON   `json:"claim"`
+	Rev      base64url `json:"rev"` // of the claim
+	New      bool      `json:"new,omitzero"`
+	Progress base64url `json:"progress,omitempty"`
 }
 
-// noteEvery is how many chunks may be stored before the journal is told.
-const noteEvery = 16
-
-// stream puts what does not fit into a document.
+// An upload is a stream on its way into the vault.
 //
 // Chunks are put beside a revision that this upload made itself, the claim: what other uploads put is then never mixed
-// with it, for whoever claims later makes the earlier one's chunks fail with Conflict. The claim still shows what was
-// there before. The closing revision names the new chunks, and the old ones go.
-func (a *Agent) stream(ctx context.Context, find finder, u *upload) (Info, error) {
-	p, err := a.claim(ctx, find, u)
-	if err != nil {
-		return Info{}, err
+// with it, for whoever claims later makes the earlier one's chunks fail with Conflict. The claim shows what was there
+// before; of a file that is new it shows nothing, and no folder names it yet. The closing revision names the new chunks,
+// and the old ones go.
+type upload struct {
+	path  string
+	note  uploadNote
+	claim *revision
+	base  *seal.Stream
+	there bool // something was at the path
+}
+
+// upload puts what does not fit into a document.
+func (a *Agent) upload(ctx context.Context, path string, c *content, source io.Reader, s Source,
+	o PutOptions) (i Info, err error) {
+	var first bytes.Buffer
+	if isText(c.MIME, c.Name) {
+		source = io.TeeReader(source, &limited{&first, maxFullText})
 	}
-	r, err := a.fill(ctx, u, func(ctx context.Context) (*revision, error) {
-		return a.replace(ctx, &place{path: p.path, there: u.claim}, u.content, draft{stream: u.stream})
+	resumable := s.Size >= 0 && !s.Modified.IsZero() && a.Journal != nil
+	u, progress, err := a.claim(ctx, path, s, o, resumable)
+	if err != nil {
+		return i, err
+	}
+	done, err := a.write(ctx, u, source, s.Size, o, resumable, progress)
+	if err != nil {
+		if !resumable && !u.there {
+			// Nothing names it, and nobody can go on with it.
+			_, _ = a.Vault.Apply(context.WithoutCancel(ctx), coffer.Write{Erase: u.claim.ref.ID})
+		}
+		return i, err
+	}
+	c.Size, c.text = int64(done.Size), textOf(&first)
+	b, err := c.encode()
+	if err != nil {
+		return i, err
+	}
+	err = a.commit(ctx, func(ctx context.Context, t *txn) error {
+		if err := u.still(ctx, t); err != nil {
+			return err
+		}
+		i, err = t.put(ctx, path, u.claim.ref, u.claim, c, seal.Plain{Content: b, Stream: done}, o)
+		return err
 	})
-	if err != nil {
-		return Info{}, err
+	if err == nil && resumable {
+		a.forget(ctx, noteUpload, path)
 	}
-	return r.info(), nil
+	return i, err
+}
+
+// limited keeps the first bytes that are written to it.
+type limited struct {
+	to   *bytes.Buffer
+	most int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if n := min(len(p), l.most-l.to.Len()); n > 0 {
+		l.to.Write(p[:n])
+	}
+	return len(p), nil
+}
+
+// write stores the chunks beside the claim.
+func (a *Agent) write(ctx context.Context, u *upload, source io.Reader, size int64, o PutOptions, resumable bool,
+	progress *stream.Progress) (*seal.Stream, error) {
+	marks, err := a.Keyring.Derive(ctx, "coffer marks 2\x00"+a.Space)
+	if err != nil {
+		return nil, err
+	}
+	w := stream.WriteOptions{
+		Vault: a.Vault, ID: u.claim.ref.ID, Set: u.claim.doc.Sequence, Source: source, Size: size, Base: u.base,
+		MarkKey: [32]byte(marks), Workers: a.Workers, Progress: o.Progress, Resume: progress,
+	}
+	if resumable {
+		w.Note = func(p stream.Progress) {
+			if b, err := p.MarshalBinary(); err == nil {
+				u.note.Progress = b
+				a.save(context.WithoutCancel(ctx), noteUpload, u.path, u.note)
+			}
+		}
+	}
+	return stream.Write(ctx, w)
 }
 
 // claim begins the upload, or finds where it was interrupted.
-func (a *Agent) claim(ctx context.Context, find finder, u *upload) (*place, error) {
-	var err error
-	for range maxAttempts {
-		var p *place
-		if p, err = find(ctx); err != nil {
-			return nil, err
-		}
-		if resumed, err := a.resume(ctx, p, u); resumed || err != nil {
-			return p, err
-		}
-		if err = p.check(u.options); err != nil {
-			return nil, err
-		}
-		d := draft{id: coffer.NewObjectID(), replaces: p.there}
-		if p.there != nil {
-			d.id = p.there.doc.ID
-		}
-		if u.stream, err = seal.NewStream(d.sequence(), 0); err != nil {
-			return nil, err
-		}
-		if r := p.there; r != nil && !r.pending() {
-			d.content, d.stream, d.rekey = r.opened.Content, r.opened.Stream, r.meta.Rekey
-		} else {
-			c := newContent(u.content.Type, p.path)
-			if d.content, err = c.encode(); err != nil {
-				return nil, err
-			}
-			d.stream = u.stream
-		}
-		if d.readers, err = a.readers(ctx, p.there); err != nil {
-			return nil, err
-		}
-		if u.claim, err = a.commit(ctx, d, p.folders...); err == nil {
-			a.note(ctx, u)
-			return p, nil
-		}
-		if !errors.Is(err, coffer.Conflict) {
-			break
+func (a *Agent) claim(ctx context.Context, path string, s Source, o PutOptions, resumable bool) (*upload,
+	*stream.Progress, error) {
+	if resumable {
+		u, p, err := a.resume(ctx, path, s)
+		if u != nil || err != nil {
+			return u, p, err
 		}
 	}
-	return nil, err
+	for attempt := 0; ; attempt++ {
+		u, err := a.claimOnce(ctx, path, o)
+		if errors.Is(err, coffer.Conflict) && o.Over == nil && attempt < maxAttempts {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		u.note = uploadNote{
+			Total: s.Size, Modified: s.Modified.UTC(), Claim: newRefJSON(u.claim.ref), Rev: u.claim.rev[:], New: !u.there,
+		}
+		return u, nil, nil
+	}
 }
 
-// fill stores the chunks that are missing, makes the closing revision with finish, and ends the upload.
-func (a *Agent) fill(ctx context.Context, u *upload,
-	finish func(context.Context) (*revision, error)) (*revision, error) {
-	skip := int64(u.done) * int64(u.stream.ChunkSize)
-	source, err := u.open(skip)
+func (a *Agent) claimOnce(ctx context.Context, path string, o PutOptions) (*upload, error) {
+	v, err := a.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if u.total >= 0 { // one byte too many is enough to know
-		source = io.LimitReader(source, max(0, u.total-skip)+1)
-	}
-	size, err := a.send(ctx, u, source, skip)
-	if err == nil && u.total >= 0 && size != u.total {
-		err = otherLength()
-	}
-	if err != nil {
-		a.note(context.WithoutCancel(ctx), u)
-		return nil, err
-	}
-	if u.stream, err = u.stream.Close(uint64(size)); err != nil {
-		return nil, err
-	}
-	u.content.Size = size
-	r, err := finish(ctx)
+	t := v.change()
+	ref, there, err := t.target(ctx, path, o.Over)
 	if err != nil {
 		return nil, err
 	}
-	a.forget(ctx, u)
-	u.options.Progress(size, size)
-	return r, nil
-}
-
-// A piece is one chunk's plaintext on its way.
-type piece struct {
-	index uint64
-	last  bool
-	plain []byte
-}
-
-// send stores the chunks from u.done on and returns the size of the whole stream. It reads in this goroutine and seals
-// and puts in others. All buffers are made here and used again.
-func (a *Agent) send(ctx context.Context, u *upload, source io.Reader, skipped int64) (int64, error) {
-	sealer, err := seal.NewChunkSealer(u.claim.doc.ID, u.stream, a.Keyring.Key(coffer.AgreementKey))
+	u := &upload{path: path, there: there != nil}
+	content := []byte("{}")
+	var p seal.Plain
+	var opts seal.ObjectOptions
+	if there != nil {
+		content, p.Stream, opts.Origin, opts.Keep = there.opened.Content, there.stream(), there.origin(), there.kept()
+		if ref == there.ref && p.Stream != nil && p.Stream.Native {
+			u.base = p.Stream
+		}
+	}
+	p.Content = content
+	d, err := t.sealAs(ctx, ref, there, p, opts)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	pieces := make(chan piece)
-	free := make(chan []byte, a.Workers+2)
-	for range cap(free) {
-		free <- make([]byte, u.stream.ChunkSize)
+	changes, err := a.Vault.Apply(ctx, coffer.Write{Document: d})
+	if err != nil {
+		return nil, err
 	}
-	var workers sync.WaitGroup
-	var mu sync.Mutex
-	ahead := make(map[uint64]bool) // stored, with a gap before
-	sent := skipped
-	for range a.Workers {
-		workers.Go(func() {
-			raw := make([]byte, 0, u.stream.ChunkSize+sealer.Overhead())
-			for p := range pieces {
-				var err error
-				if raw, err = sealer.Seal(raw[:0], p.index, p.last, p.plain); err == nil {
-					err = a.Vault.PutChunk(ctx, u.claim.doc.ID, sealer.Ref(p.index, raw), bytes.NewReader(raw))
-				}
-				if err != nil {
-					cancel(err)
-				} else {
-					mu.Lock()
-					for ahead[p.index] = true; ahead[u.done]; u.done++ {
-						delete(ahead, u.done)
-					}
-					if u.done >= u.noted+noteEvery {
-						a.note(ctx, u)
-					}
-					sent += int64(len(p.plain))
-					u.options.Progress(sent, u.total)
-					mu.Unlock()
-				}
-				free <- p.plain[:cap(p.plain)]
-			}
-		})
+	if err := a.wrote(changes); err != nil {
+		return nil, err
 	}
-	size, err := cut(ctx, source, u.done, free, pieces)
-	close(pieces)
-	workers.Wait()
-	if cause := context.Cause(ctx); cause != nil {
-		return 0, cause
+	if a.guest != nil {
+		a.guest.meet(ref)
 	}
-	return skipped + size, err
+	u.claim = &revision{ref: ref, doc: d, rev: d.Rev(), present: []coffer.Rev{d.Rev()},
+		opened: &seal.Opened{Plain: p, Entries: opts.Keep}}
+	return u, nil
 }
 
-// cut reads the source into pieces from the index on and returns how many bytes there were. A piece is sent once it is
-// known whether it is the last.
-func cut(ctx context.Context, source io.Reader, index uint64, free <-chan []byte,
-	pieces chan<- piece) (size int64, err error) {
-	next := func() ([]byte, error) {
-		select {
-		case b := <-free:
-			n, err := io.ReadFull(source, b)
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				err = nil
-			}
-			return b[:n], err
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+// resume goes on with an upload of the same source if the claim that it had made is still what is there.
+func (a *Agent) resume(ctx context.Context, path string, s Source) (*upload, *stream.Progress, error) {
+	var n uploadNote
+	if !a.load(ctx, noteUpload, path, &n) || n.Total != s.Size || !n.Modified.Equal(s.Modified) {
+		return nil, nil, nil
 	}
-	here, err := next()
-	for err == nil && len(here) > 0 {
-		var after []byte
-		if len(here) == cap(here) {
-			if after, err = next(); err != nil {
-				break
-			}
-		}
-		select {
-		case pieces <- piece{index, len(after) == 0, here}:
-		case <-ctx.Done():
-			return size, ctx.Err()
-		}
-		size, index, here = size+int64(len(here)), index+1, after
+	ref, err := n.Claim.ref()
+	if err != nil {
+		return nil, nil, nil
 	}
-	return size, err
+	if a.guest != nil {
+		a.guest.meet(ref)
+	}
+	r, err := a.read(ctx, ref, nil)
+	if errors.Is(err, coffer.NotExist) || errors.Is(err, coffer.Corrupt) {
+		return nil, nil, nil
+	} else if err != nil {
+		return nil, nil, err
+	}
+	if len(r.present) != 1 || string(r.rev[:]) != string(n.Rev) {
+		return nil, nil, nil
+	}
+	u := &upload{path: path, note: n, claim: r, there: !n.New}
+	if st := r.stream(); st != nil && st.Native {
+		u.base = st
+	}
+	if n.Progress == nil {
+		return u, nil, nil
+	}
+	var p stream.Progress
+	if p.UnmarshalBinary(n.Progress) != nil {
+		return nil, nil, nil
+	}
+	return u, &p, nil
+}
+
+// still makes sure that what the upload began with is what is there.
+func (u *upload) still(ctx context.Context, t *txn) error {
+	n, err := t.tree.Get(ctx, u.path)
+	switch {
+	case errors.Is(err, coffer.NotExist) && !u.there:
+		return nil
+	case err != nil && !errors.Is(err, coffer.NotExist):
+		return err
+	case err != nil || !u.there || n.Ref.ID != u.claim.ref.ID:
+		return coffer.Errorf("put", coffer.Conflict, "somebody else wrote meanwhile")
+	}
+	return nil
+}
+
+// stream returns the stream of a revision as the next one shall seal it; nil if there is none.
+func (r *revision) stream() *seal.Stream {
+	if r == nil || r.opened.Stream == nil {
+		return nil
+	}
+	return r.opened.Stream.Settled()
+}
+
+// reupload stores the content of a file anew, under another key. Finish makes the revision with it part of a commit.
+func (a *Agent) reupload(ctx context.Context, path string, o *Object,
+	finish func(ctx context.Context, t *txn, n tree.Node, r *revision, s *seal.Stream) error) error {
+	u, err := a.claimOnce(ctx, path, PutOptions{})
+	if err != nil {
+		return err
+	}
+	u.base = nil
+	full := *u.claim
+	source, err := o.reader(ctx)
+	if err != nil {
+		return err
+	}
+	done, err := a.write(ctx, u, source, o.Size, PutOptions{Progress: func(done, total int64) {}}, false, nil)
+	if err != nil {
+		return err
+	}
+	return a.commit(ctx, func(ctx context.Context, t *txn) error {
+		if err := u.still(ctx, t); err != nil {
+			return err
+		}
+		n, err := t.tree.Get(ctx, path)
+		if err != nil {
+			return err
+		}
+		r := full
+		r.opened = o.revision.opened
+		return finish(ctx, t, n, &r, done)
+	})
 }

@@ -1,0 +1,311 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/search"
+	"github.com/cofferhq/coffer/internal/jose"
+)
+
+// An edit is one caller's part of a commit. It may be carried out several times, each time on what is present then,
+// and must leave what it found when it fails.
+type edit struct {
+	change func(context.Context, *txn) error
+	done   chan error
+}
+
+// commits is the queue of edits. Whoever has the turn commits all that wait, in one write to the vault.
+type commits struct {
+	turn    chan struct{}
+	mu      sync.Mutex
+	waiting []*edit
+}
+
+const (
+	maxAttempts = 10 // how often a commit is tried that others get ahead of
+	maxEdits    = 256
+)
+
+// errAgain says that an edit was not tried for a reason that was not its own.
+var errAgain = errors.New("try again")
+
+// commit carries out a change of the owner's vault: at once with those of other callers, atomically, and again on what
+// is present then when somebody else was faster.
+func (a *Agent) commit(ctx context.Context, change func(context.Context, *txn) error) error {
+	if a.guest != nil {
+		return a.guest.commit(ctx, a, change)
+	}
+	c := &a.commits
+	e := &edit{change, make(chan error, 1)}
+	for {
+		c.mu.Lock()
+		c.waiting = append(c.waiting, e)
+		c.mu.Unlock()
+		var err error
+		select {
+		case err = <-e.done:
+		case c.turn <- struct{}{}:
+			c.mu.Lock()
+			n := min(len(c.waiting), maxEdits)
+			batch := c.waiting[:n:n]
+			c.waiting = c.waiting[n:]
+			c.mu.Unlock()
+			if len(batch) > 0 {
+				a.run(ctx, batch)
+			}
+			<-c.turn
+			select {
+			case err = <-e.done:
+			default:
+				continue // this one was not among them; it still waits
+			}
+		}
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// run commits the edits and tells each of them what came of it.
+func (a *Agent) run(ctx context.Context, batch []*edit) {
+	if err := a.expire(ctx); err != nil {
+		a.tell(ctx, batch, err)
+		return
+	}
+	a.attempt(ctx, batch)
+}
+
+func (a *Agent) attempt(ctx context.Context, batch []*edit) {
+	var err error
+	for range maxAttempts {
+		var t *txn
+		if t, err = a.begin(ctx); err != nil {
+			break
+		}
+		failed := -1
+		for i, e := range batch {
+			if err = e.change(ctx, t); err != nil {
+				failed = i
+				break
+			}
+		}
+		if failed >= 0 && len(batch) > 1 && ctx.Err() == nil {
+			// It may have left half of a change in the tree: the others begin anew without it.
+			batch[failed].done <- err
+			batch = append(batch[:failed:failed], batch[failed+1:]...)
+			continue
+		}
+		if failed >= 0 {
+			break
+		}
+		if err = t.apply(ctx); !errors.Is(err, coffer.Conflict) {
+			break
+		}
+	}
+	a.tell(ctx, batch, err)
+}
+
+// tell ends edits. The end of the context is that of one caller, not of the others.
+func (a *Agent) tell(ctx context.Context, batch []*edit, err error) {
+	if ctx.Err() != nil && err != nil {
+		err = errAgain
+	}
+	for _, e := range batch {
+		e.done <- err
+	}
+}
+
+// A txn is a commit on its way.
+type txn struct {
+	*view
+	now     time.Time
+	writes  []coffer.Write
+	wrote   map[coffer.ObjectID]seal.Ref // the keys of what is written
+	delta   search.Delta                 // to the search index
+	fresh   map[coffer.ObjectID]bool     // folders that the commit makes
+	boxes   map[int]*box
+	next    head // what the head will be
+	turn    uint64
+	changed []*grantRecord // records of grants that are new or changed
+	touched bool           // the head itself is changed
+	after   []func([]*known)
+	records []*known
+}
+
+// begin looks at what is present.
+func (a *Agent) begin(ctx context.Context) (*txn, error) {
+	v, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := v.change()
+	t.next = *v.head
+	t.next.Log = slices.Clone(v.head.Log)
+	return t, nil
+}
+
+// change begins a commit on what was seen.
+func (v *view) change() *txn {
+	return &txn{
+		view: v, now: v.a.Now().UTC(), turn: v.a.feed.turn(), wrote: make(map[coffer.ObjectID]seal.Ref),
+		fresh: make(map[coffer.ObjectID]bool), boxes: make(map[int]*box),
+	}
+}
+
+// seal makes a document of what is to be stored in the place of what is there, if anything.
+func (a *Agent) seal(ctx context.Context, ref seal.Ref, there *revision, p seal.Plain,
+	o seal.ObjectOptions) (*coffer.Document, error) {
+	o.Ref, o.Author = ref, a.Keyring
+	if o.Time.IsZero() {
+		o.Time = a.Now().UTC()
+	}
+	if there != nil {
+		o.Sequence, o.Parents = there.next()
+	}
+	return seal.SealObject(ctx, p, o)
+}
+
+// write makes a document part of the commit.
+func (t *txn) write(ref seal.Ref, d *coffer.Document) {
+	t.writes = append(t.writes, coffer.Write{Document: d})
+	t.wrote[ref.ID] = ref
+}
+
+// erase makes the end of an object part of the commit.
+func (t *txn) erase(id coffer.ObjectID) {
+	t.writes = append(t.writes, coffer.Write{Erase: id})
+}
+
+// putRecord seals one of the agent's own records, of a fixed size, into the commit.
+func (t *txn) putRecord(ctx context.Context, ref seal.Ref, there *known, content []byte, decoded any) error {
+	var before *revision
+	if there != nil {
+		before = there.revision
+	}
+	d, err := t.sealAs(ctx, ref, before, seal.Plain{Content: content},
+		seal.ObjectOptions{Size: recordSize, Fixed: true, Time: t.now})
+	if err != nil {
+		return err
+	}
+	t.write(ref, d)
+	t.records = append(t.records, &known{
+		revision: &revision{ref: ref, doc: d, rev: d.Rev(), present: []coffer.Rev{d.Rev()},
+			opened: &seal.Opened{Plain: seal.Plain{Content: content}}},
+		decoded: decoded,
+	})
+	return nil
+}
+
+// apply writes the commit: objects, pages, boxes and the head, in one. Whatever the commit does, a box is part of it,
+// so that the vault cannot tell who grants something from who does not.
+func (t *txn) apply(ctx context.Context) error {
+	a := t.a
+	pages, drop := t.tree.Dirty()
+	if len(t.writes) == 0 && len(pages) == 0 && len(drop) == 0 && len(t.changed) == 0 && len(t.delta.Documents)+len(t.delta.Removed) == 0 &&
+		!t.touched {
+		return nil
+	}
+	for _, p := range pages {
+		if err := t.putRecord(ctx, p.Ref(), t.pages[p.Ref().ID], p.Content(), p); err != nil {
+			return err
+		}
+	}
+	for _, id := range drop {
+		t.erase(id)
+	}
+	if err := t.deliver(ctx); err != nil {
+		return err
+	}
+	if err := t.putBoxes(ctx); err != nil {
+		return err
+	}
+	if err := t.putHead(ctx); err != nil {
+		return err
+	}
+	changes, err := a.Vault.Apply(ctx, t.writes...)
+	if err != nil {
+		if errors.Is(err, coffer.Conflict) || errors.Is(err, coffer.NotExist) {
+			err = coffer.E("commit", coffer.Conflict, err) // something is not what it was a moment ago
+		}
+		return err
+	}
+	if len(changes) != len(t.writes) {
+		return coffer.Errorf("commit", coffer.Corrupt, "the vault answered with another number of changes")
+	}
+	if err := a.wrote(changes); err != nil {
+		return err
+	}
+	for _, k := range t.records {
+		a.keepKnown(ctx, k, t.turn)
+	}
+	for _, id := range drop {
+		a.objects.remove(id)
+		a.drop(ctx, id)
+	}
+	for _, f := range t.after {
+		f(t.records)
+	}
+	return nil
+}
+
+// putHead makes the next head part of the commit. What its log has no room for goes into the index and the registers.
+func (t *txn) putHead(ctx context.Context) error {
+	h := &t.next
+	h.Commits++
+	h.Seen = t.a.feed.history.seen()
+	if len(t.delta.Documents)+len(t.delta.Removed) > 0 {
+		b, err := t.delta.Encode()
+		if err != nil {
+			return err
+		}
+		h.Log = append(h.Log, entry{Delta: b})
+	}
+	for _, g := range t.changed {
+		h.Log = append(h.Log, entry{Grant: g})
+	}
+	content, err := jose.Encode(h)
+	if err == nil && len(content) > maxRecord {
+		if err = t.settle(ctx, h); err == nil {
+			content, err = jose.Encode(h)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	ref, err := t.a.place(ctx, "head")
+	if err != nil {
+		return err
+	}
+	return t.putRecord(ctx, ref, t.written, content, nil)
+}
+
+// settle empties the head's log: into a new segment of the search index, and into the registers of grants.
+func (t *txn) settle(ctx context.Context, h *head) error {
+	x, err := t.a.index(h)
+	if err != nil {
+		return err
+	}
+	manifest, drop, err := x.Flush(ctx)
+	if err != nil {
+		return err
+	}
+	h.Index = manifest
+	if err := t.settleGrants(ctx, h); err != nil {
+		return err
+	}
+	h.Log = nil
+	t.after = append(t.after, func([]*known) {
+		// They are of no use to anybody now; what is left behind by a crash shows in a check.
+		_ = (*blocks)(t.a).Drop(context.WithoutCancel(ctx), drop...)
+	})
+	return nil
+}

@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cofferhq/coffer"
+)
+
+// A follower reads the vault's feed, so that what is remembered is what is present, and so that a vault that forgets,
+// forks or withholds is found out.
+type follower struct {
+	calls atomic.Uint64
+
+	mu      sync.Mutex
+	begun   uint64 // the last call for which the feed was read
+	started bool
+	blind   bool // the vault has no feed: nothing may be remembered
+	cursor  coffer.Cursor
+	history history
+	latest  map[coffer.ObjectID]latest // what changed since the start
+	forgot  uint64                     // how often that was forgotten, for its size
+}
+
+// maxLatest bounds what is remembered of changes.
+const maxLatest = 1 << 16
+
+// follows reports whether the feed can be relied on.
+func (f *follower) follows() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.started && !f.blind
+}
+
+// A latest is what the feed said last of an object.
+type latest struct {
+	sequence uint64
+	rev      coffer.Rev
+}
+
+// expects returns what the feed said last of an object; ok is false when it said nothing.
+func (f *follower) expects(id coffer.ObjectID) (l latest, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l, ok = f.latest[id]
+	return l, ok
+}
+
+// turn counts how often the feed was forgotten.
+func (f *follower) turn() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.forgot
+}
+
+// refresh reads what the feed says since the last time, and forgets what was replaced.
+func (a *Agent) refresh(ctx context.Context) error {
+	f := &a.feed
+	call := f.calls.Add(1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.begun > call {
+		return nil // somebody began to read after this call was made, and is done
+	}
+	f.begun = f.calls.Add(1)
+	if a.guest != nil {
+		f.blind = true
+	}
+	if !f.started && !f.blind {
+		if err := a.recall(ctx); err != nil {
+			return err
+		}
+	}
+	f.started = true
+	if f.blind {
+		a.objects.forget()
+		return nil
+	}
+	if err := a.checkpoint(ctx); err != nil {
+		return err
+	}
+	before, due := f.history.number, uint64(0)
+	if f.history.watch != nil {
+		due = f.history.watch.Due()
+	}
+	for c, err := range a.Vault.Changes(ctx, f.cursor, false) {
+		if f.history.number == 0 && (errors.Is(err, coffer.Invalid) || errors.Is(err, coffer.Denied)) {
+			f.blind = true // a server without a feed
+			a.objects.forget()
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := f.history.append(c); err != nil {
+			return err
+		}
+		f.cursor = c.Cursor
+		if f.latest == nil || len(f.latest) >= maxLatest {
+			f.latest = make(map[coffer.ObjectID]latest)
+			f.forgot++
+		}
+		f.latest[c.ID] = latest{c.Sequence, c.Rev}
+		if !a.objects.replaced(c.ID, c.Rev) {
+			a.drop(ctx, c.ID)
+		}
+	}
+	if f.history.watch != nil {
+		if err := f.history.watch.Ended(due); err != nil {
+			return err
+		}
+	}
+	if f.history.number != before {
+		a.remember(ctx)
+	}
+	return nil
+}

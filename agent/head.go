@@ -1,0 +1,186 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/tree"
+	"github.com/cofferhq/coffer/internal/jose"
+)
+
+// recordSize is the size of what is sealed of each of the agent's own records, in bytes: heads, boxes and registers
+// look like pages of the tree, and like small files.
+const recordSize = tree.PageSize
+
+// maxRecord is the most bytes that a record's content may have: the rest is for the binding and the signature.
+const maxRecord = recordSize - 1792
+
+// A head is where a vault begins: what it holds is found from here. It is replaced with every commit (doc/objects.md,
+// section "Head").
+type head struct {
+	Type    string    `json:"type"`
+	Version int       `json:"version"`
+	Commits uint64    `json:"commits"`         // counts the owner's commits
+	Root    refJSON   `json:"root"`            // the tree's root page
+	Epoch   uint64    `json:"epoch"`           // the last epoch that was begun
+	Index   base64url `json:"index,omitempty"` // the search index's manifest
+	Log     []entry   `json:"log,omitempty"`   // what is not yet in the index and the registers
+	// Registers is how many registers there are, and Boxes how many boxes; their places follow from their numbers.
+	Registers int    `json:"registers,omitzero"`
+	Boxes     int    `json:"boxes,omitzero"`
+	Seen      string `json:"seen,omitempty"` // the last checkpoint of the vault's history that the writer knew
+	Jobs      []job  `json:"jobs,omitempty"`
+}
+
+// An entry of a head's log is one thing that a commit did.
+type entry struct {
+	Delta base64url    `json:"d,omitempty"` // to the search index
+	Grant *grantRecord `json:"g,omitempty"`
+}
+
+const (
+	headType    = "coffer/head"
+	headVersion = 1
+)
+
+// refJSON is a Ref as records hold it.
+type refJSON struct {
+	ID    coffer.ObjectID `json:"id"`
+	Key   base64url       `json:"key"`
+	Write base64url       `json:"write,omitempty"`
+}
+
+func newRefJSON(r seal.Ref) refJSON {
+	w := refJSON{ID: r.ID, Key: r.Key[:]}
+	if r.Write != (seal.WriteKey{}) {
+		w.Write = r.Write[:]
+	}
+	return w
+}
+
+func (w refJSON) ref() (r seal.Ref, err error) {
+	if len(w.Key) != len(r.Key) || len(w.Write) != 0 && len(w.Write) != len(r.Write) {
+		return r, coffer.Errorf("record", coffer.Corrupt, "a key has another length")
+	}
+	r.ID = w.ID
+	copy(r.Key[:], w.Key)
+	copy(r.Write[:], w.Write)
+	return r, nil
+}
+
+// place returns the Ref of one of the agent's own records: it follows from the owner's secret, so that a device needs
+// nothing but the keyring to find it.
+func (a *Agent) place(ctx context.Context, what string) (r seal.Ref, err error) {
+	derive := func(part string) ([]byte, error) {
+		return a.Keyring.Derive(ctx, "coffer record 2\x00"+a.Space+"\x00"+what+"\x00"+part)
+	}
+	id, err := derive("id")
+	if err != nil {
+		return r, err
+	}
+	key, err := derive("key")
+	if err != nil {
+		return r, err
+	}
+	write, err := derive("write")
+	if err != nil {
+		return r, err
+	}
+	copy(r.ID[:], id)
+	copy(r.Key[:], key)
+	copy(r.Write[:], write)
+	return r, nil
+}
+
+// A view is one state of a vault: what all reads of one call look at.
+type view struct {
+	a       *Agent
+	head    *head
+	written *known // the head as it was found; nil when there is none yet
+	tree    *tree.Tree
+	list    *grants // once they were needed
+
+	mu    sync.Mutex
+	pages map[coffer.ObjectID]*known // those that were loaded: what a commit replaces
+}
+
+// look returns the present state. A vault in which nothing was ever kept is empty.
+func (a *Agent) look(ctx context.Context) (*view, error) {
+	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	v := &view{a: a, pages: make(map[coffer.ObjectID]*known)}
+	if a.guest != nil {
+		v.tree = tree.At(a.guest.root(), v.page)
+		return v, nil
+	}
+	ref, err := a.place(ctx, "head")
+	if err != nil {
+		return nil, err
+	}
+	k, err := a.record(ctx, ref)
+	switch {
+	case errors.Is(err, coffer.NotExist) && !a.feed.history.begun():
+		root := seal.NewRef()
+		v.head = &head{Type: headType, Version: headVersion, Root: newRefJSON(root)}
+		first := tree.NewRoot(root)
+		v.tree = tree.At(root, func(ctx context.Context, r seal.Ref) (*tree.Page, error) {
+			if r.ID == root.ID {
+				return first, nil
+			}
+			return v.page(ctx, r)
+		})
+		return v, nil
+	case err != nil:
+		return nil, gone(err)
+	}
+	v.written = k
+	if v.head, err = decodeHead(k); err != nil {
+		return nil, err
+	}
+	if err := a.hear(ctx, v.head.Seen); err != nil {
+		return nil, err
+	}
+	root, err := v.head.Root.ref()
+	if err != nil {
+		return nil, err
+	}
+	v.tree = tree.At(root, v.page)
+	return v, nil
+}
+
+// decodeHead reads a head. Corrupt when it is none; Invalid when a newer program wrote it.
+func decodeHead(k *known) (*head, error) {
+	var h head
+	if err := jose.DecodeOpen(k.opened.Content, &h); err != nil || h.Type != headType {
+		return nil, coffer.Errorf("head", coffer.Corrupt, "the vault's head is not what it should be")
+	}
+	if h.Version != headVersion {
+		return nil, coffer.Errorf("head", coffer.Invalid, "the vault was written by a newer program")
+	}
+	return &h, nil
+}
+
+// page is the tree's loader.
+func (v *view) page(ctx context.Context, ref seal.Ref) (*tree.Page, error) {
+	k, err := v.a.record(ctx, ref)
+	if err != nil {
+		return nil, gone(err)
+	}
+	v.mu.Lock()
+	v.pages[ref.ID] = k
+	v.mu.Unlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p, ok := k.decoded.(*tree.Page); ok && p.Ref() == ref {
+		return p, nil
+	}
+	p, err := tree.Decode(ref, k.opened.Content)
+	if err == nil {
+		k.decoded = p
+	}
+	return p, err
+}

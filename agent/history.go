@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/ledger"
+)
+
+// A history is what a device knows of its vault's past, so that a provider cannot take it back, fork it or keep some of
+// it to itself without being found out.
+type history struct {
+	number  uint64          // of the last change that was read
+	watch   *ledger.Watcher // nil: the vault's checkpoints are not looked at
+	heard   [32]byte        // hash of the last checkpoint of another device that was looked at
+	checked uint64          // number of the last change when the vault was last asked for a checkpoint
+	asked   bool
+}
+
+// historyNote is what the journal keeps of it.
+type historyNote struct {
+	Cursor  coffer.Cursor `json:"cursor"`
+	Number  uint64        `json:"number"`
+	Watcher base64url     `json:"watcher,omitempty"`
+}
+
+// checkEvery is how many changes are read before the vault is asked for a checkpoint again.
+const checkEvery = 1024
+
+func (h *history) begun() bool { return h.number > 0 }
+
+func (h *history) size() uint64 { return h.number }
+
+// seen returns the last checkpoint that was found good.
+func (h *history) seen() string {
+	if h.watch == nil {
+		return ""
+	}
+	_, note := h.watch.Signed()
+	return string(note)
+}
+
+// append takes the next change of the feed.
+func (h *history) append(c coffer.Change) error {
+	if h.watch != nil {
+		if err := h.watch.Read(c); err != nil {
+			return err
+		}
+	} else if c.Number != h.number+1 && c.Kind != coffer.VaultErased {
+		return coffer.Errorf("feed", coffer.Corrupt, "the vault's feed has a gap")
+	}
+	h.number = c.Number
+	return nil
+}
+
+// recall loads what this device knew when it was last used. The caller holds the lock.
+func (a *Agent) recall(ctx context.Context) error {
+	f := &a.feed
+	var n historyNote
+	known := a.load(ctx, noteHistory, a.URL, &n)
+	if a.Log != nil {
+		origin := ledger.Origin(a.URL)
+		w, err := ledger.DecodeWatcher(n.Watcher)
+		if !known || err != nil || w.Origin() != origin || w.Key().String() != a.LogKey.String() {
+			if w, err = ledger.NewWatcher(origin, a.LogKey); err != nil {
+				return err
+			}
+			known = false
+		}
+		f.history.watch = w
+	}
+	if known {
+		f.cursor, f.history.number = n.Cursor, n.Number
+	}
+	return nil
+}
+
+// remember notes what this device knows. The caller holds the lock.
+func (a *Agent) remember(ctx context.Context) {
+	f := &a.feed
+	n := historyNote{Cursor: f.cursor, Number: f.history.number}
+	if w := f.history.watch; w != nil {
+		var err error
+		if n.Watcher, err = w.Encode(); err != nil {
+			return
+		}
+	}
+	a.save(ctx, noteHistory, a.URL, n)
+}
+
+// checkpoint asks the vault for a checkpoint of its history: the first time, and now and then. The caller holds the
+// lock.
+func (a *Agent) checkpoint(ctx context.Context) error {
+	h := &a.feed.history
+	if h.watch == nil || h.asked && h.number < h.checked+checkEvery {
+		return nil
+	}
+	due := h.watch.Due()
+	note, err := a.Log.Checkpoint(ctx)
+	if errors.Is(err, coffer.NotExist) && due == 0 {
+		return nil // the vault signs none, and never did
+	}
+	if err != nil {
+		return err
+	}
+	h.asked, h.checked = true, h.number
+	return h.watch.Checkpoint(note, due)
+}
+
+// hear compares a checkpoint that another device of the owner has seen with what this one knows.
+func (a *Agent) hear(ctx context.Context, note string) error {
+	f := &a.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.history.watch
+	sum := sha256.Sum256([]byte(note))
+	if w == nil || note == "" || sum == f.history.heard {
+		return nil
+	}
+	c, err := ledger.Open(w.Key(), w.Origin(), []byte(note))
+	if err != nil {
+		return err
+	}
+	var proof []ledger.Hash
+	if c.Size > 0 && c.Size < w.Size() {
+		if proof, err = a.Log.Consistency(ctx, c.Size, w.Size()); err != nil {
+			return err
+		}
+	}
+	if err := w.Heard([]byte(note), proof); err != nil {
+		return err
+	}
+	f.history.heard = sum
+	return nil
+}
+
+// wrote notes what the vault acknowledged: it must show in its feed.
+func (a *Agent) wrote(changes []coffer.Change) error {
+	f := &a.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.history.watch == nil {
+		return nil
+	}
+	for _, c := range changes {
+		if err := f.history.watch.Wrote(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
