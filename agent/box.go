@@ -60,7 +60,7 @@ func (t *txn) box(ctx context.Context, n int) (*box, error) {
 		if err != nil {
 			return nil, err
 		}
-		k, err := t.a.record(ctx, ref)
+		k, err := t.a.record(ctx, ref, t.a.mine)
 		if err != nil {
 			return nil, gone(err)
 		}

@@ -224,7 +224,7 @@ func (v *view) register(ctx context.Context, n int) (*register, *known, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err := v.a.record(ctx, ref)
+	k, err := v.a.record(ctx, ref, v.a.mine)
 	if err != nil {
 		return nil, nil, gone(err)
 	}

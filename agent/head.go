@@ -121,7 +121,7 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := a.record(ctx, ref)
+	k, err := a.record(ctx, ref, a.mine)
 	switch {
 	case errors.Is(err, coffer.NotExist) && !a.feed.history.begun():
 		root := seal.NewRef()
@@ -166,7 +166,7 @@ func decodeHead(k *known) (*head, error) {
 
 // page is the tree's loader.
 func (v *view) page(ctx context.Context, ref seal.Ref) (*tree.Page, error) {
-	k, err := v.a.record(ctx, ref)
+	k, err := v.a.record(ctx, ref, v.writers(ctx, ref, nil))
 	if err != nil {
 		return nil, gone(err)
 	}

@@ -215,15 +215,11 @@ func (s *objects) forget() {
 
 // record returns the present revision of one of the agent's own records, from memory or the cache if the feed says
 // that it is the present one.
-func (a *Agent) record(ctx context.Context, ref seal.Ref) (*known, error) {
+func (a *Agent) record(ctx context.Context, ref seal.Ref, authors authors) (*known, error) {
 	if k := a.objects.get(ref); k != nil {
 		return k, nil
 	}
 	turn := a.feed.turn()
-	authors := a.mine
-	if a.guest != nil {
-		authors = (&view{a: a}).writers(context.WithoutCancel(ctx), ref, nil)
-	}
 	if d := a.cached(ctx, ref.ID); d != nil {
 		if r, err := a.open(ctx, ref, authors, d); err == nil {
 			k := &known{revision: r}
