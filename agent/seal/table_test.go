@@ -15,6 +15,7 @@ import (
 	"os"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/api/edv"
@@ -429,7 +430,7 @@ func TestNativeMember(t *testing.T) {
 	}
 	for _, change := range [][2]string{
 		{`"form":1`, `"form":2`}, {`"size":200`, `"size":999`}, {`"chunks":4`, `"chunks":3`}, {`"chunkSize":64`, `"chunkSize":0`},
-		{`"chunkSize":64`, `"chunkSize":65`}, {`"enc":"A256GCM"`, `"enc":"XC20P"`}, {`"sequence":4`, `"sequence":6`},
+		{`"chunkSize":64`, `"chunkSize":128`}, {`"enc":"A256GCM"`, `"enc":"XC20P"`}, {`"sequence":4`, `"sequence":6`},
 		{`"form":1`, `"form":1,"patch":4`}, {`"form":1`, `"form":1,"patch":6`}, {`"table":"`, `"table":"AAAA`},
 		{`"table":"`, `"table":"\n`}, {`"table":"`, `"table":"=`}, {`"key":"`, `"nokey":"`}, {`"sequence":4`, `"pending":true`},
 		{`"used":4`, `"used":99999999999`}, {`"form":1,`, ``}, {`"size":200`, `"size":9007199254740993`},
@@ -608,9 +609,11 @@ func TestNativeKnownAnswer(t *testing.T) {
 	}
 }
 
-// A stream of 64 MiB, chunk by chunk, beside the bare cipher: to be run with GOMAXPROCS=1.
+// A stream of 64 MiB, chunk by chunk, each in turn with the bare cipher on the same bytes: to be run with GOMAXPROCS=1.
+// What is reported is the best throughput of a chunk, and how much that is of the bare cipher's best: on a machine with
+// other things to do, both are disturbed alike.
 func BenchmarkStream64MiB(b *testing.B) {
-	const size = 64 << 20
+	const size, count = 64 << 20, 64
 	data := bytesOf(size)
 	s := mustNative(b, 0, 0)
 	closed, chunks := native(b, idA, s, data)
@@ -622,7 +625,7 @@ func BenchmarkStream64MiB(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	entries, err := opener.OpenTable(bytes.Clone(chunks[64]), 0)
+	entries, err := opener.OpenTable(bytes.Clone(chunks[count]), 0)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -630,44 +633,76 @@ func BenchmarkStream64MiB(b *testing.B) {
 	block, _ := aes.NewCipher(make([]byte, 32))
 	gcm, _ := cipher.NewGCM(block)
 	iv := make([]byte, gcm.NonceSize())
-	var bare [][]byte
-	for i := range 64 {
-		bare = append(bare, gcm.Seal(nil, iv, data[i<<20:(i+1)<<20], nil))
+	sealed := make([]byte, 0, size/count+4096)
+	given := make([]byte, size/count+4096)
+	plain := func(i uint64) []byte { return data[i*size/count : (i+1)*size/count] }
+	bareSeal := func(i uint64) error { gcm.Seal(sealed, iv, plain(i), nil); return nil }
+	bareOpen := func(i uint64) error {
+		_, err := gcm.Open(sealed[:0], iv, given[:size/count+gcm.Overhead()], nil)
+		return err
 	}
-	buffer := make([]byte, 0, 1<<20+4096)
-	run := func(name string, f func(i uint64, plain []byte) error) {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(size)
-			for b.Loop() {
-				for i := range uint64(64) {
-					if err := f(i, data[i<<20:(i+1)<<20]); err != nil {
-						b.Fatal(err)
-					}
+	copySealed := func(uint64) { gcm.Seal(given[:0], iv, data[:size/count], nil) }
+	copyChunk := func(i uint64) { copy(given, chunks[i]) }
+	nothing := func(uint64) {}
+	for _, run := range []struct {
+		name       string
+		before     func(i uint64) // of the chunk, not timed
+		chunk      func(i uint64) error
+		beforeBare func(i uint64)
+		bare       func(i uint64) error
+	}{
+		{"seal", nothing, func(i uint64) error {
+			_, err := sealer.Seal(sealed, i, false, plain(i))
+			return err
+		}, nothing, bareSeal},
+		{"seal, ref", nothing, func(i uint64) error {
+			raw, err := sealer.Seal(sealed, i, false, plain(i))
+			sealer.Ref(i, raw)
+			return err
+		}, nothing, bareSeal},
+		{"seal, ref and mark", nothing, func(i uint64) error {
+			raw, err := sealer.Seal(sealed, i, false, plain(i))
+			sealer.Entry(sealer.Ref(i, raw), raw, marks, plain(i))
+			return err
+		}, nothing, bareSeal},
+		{"open", nothing, func(i uint64) error {
+			_, err := opener.OpenData(sealed, chunks[i], i, &entries[i], false)
+			return err
+		}, copySealed, bareOpen},
+		{"open in place", copyChunk, func(i uint64) error {
+			_, err := opener.OpenDataInPlace(given[:len(chunks[i])], i, &entries[i], false)
+			return err
+		}, copySealed, bareOpen},
+		{"open, strict", nothing, func(i uint64) error {
+			_, err := opener.OpenData(sealed, chunks[i], i, &entries[i], true)
+			return err
+		}, copySealed, bareOpen},
+		{"mark", nothing, func(i uint64) error { marks.Same(&entries[i], plain(i)); return nil }, nothing, bareSeal},
+		{"SHA-256", nothing, func(i uint64) error { sha256.Sum256(plain(i)); return nil }, nothing, bareSeal},
+	} {
+		b.Run(run.name, func(b *testing.B) {
+			best := func(best *time.Duration, before func(uint64), i uint64, f func(uint64) error) {
+				before(i)
+				start := time.Now()
+				err := f(i)
+				if took := time.Since(start); *best == 0 || took < *best {
+					*best = took
+				}
+				if err != nil {
+					b.Fatal(err)
 				}
 			}
+			var chunk, bare time.Duration
+			for b.Loop() {
+				for i := range uint64(count) {
+					best(&bare, run.beforeBare, i, run.bare)
+					best(&chunk, run.before, i, run.chunk)
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(size/count/chunk.Seconds()/1e6, "MB/s")
+			b.ReportMetric(size/count/bare.Seconds()/1e6, "bare-MB/s")
+			b.ReportMetric(100*bare.Seconds()/chunk.Seconds(), "%-of-bare")
 		})
 	}
-	run("seal/bare", func(_ uint64, plain []byte) error { gcm.Seal(buffer, iv, plain, nil); return nil })
-	run("seal/chunk", func(i uint64, plain []byte) error { _, err := sealer.Seal(buffer, i, false, plain); return err })
-	run("seal/chunk, ref", func(i uint64, plain []byte) error {
-		raw, err := sealer.Seal(buffer, i, false, plain)
-		sealer.Ref(i, raw)
-		return err
-	})
-	run("seal/chunk, ref and mark", func(i uint64, plain []byte) error {
-		raw, err := sealer.Seal(buffer, i, false, plain)
-		sealer.Entry(sealer.Ref(i, raw), raw, marks, plain)
-		return err
-	})
-	run("open/bare", func(i uint64, _ []byte) error { _, err := gcm.Open(buffer, iv, bare[i], nil); return err })
-	run("open/chunk", func(i uint64, _ []byte) error {
-		_, err := opener.OpenData(buffer, chunks[i], i, &entries[i], false)
-		return err
-	})
-	run("open/chunk, strict", func(i uint64, _ []byte) error {
-		_, err := opener.OpenData(buffer, chunks[i], i, &entries[i], true)
-		return err
-	})
-	run("other/mark", func(i uint64, plain []byte) error { marks.Same(&entries[i], plain); return nil })
-	run("other/SHA-256", func(_ uint64, plain []byte) error { sha256.Sum256(plain); return nil })
 }
