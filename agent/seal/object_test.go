@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/api/edv"
 	"github.com/cofferhq/coffer/internal/jose"
@@ -601,6 +603,14 @@ func TestOpenObjectFindsForgeries(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	inStream := strings.Replace(string(plaintextOf(t, ref, streamed)), `"chunks":2`, `"chunks":2,"other":1`, 1)
+	o, err := OpenObject(ref, resealed(t, ref, streamed, []byte(inStream), mustOpenObject(t, ref, streamed).Entries))
+	if err == nil {
+		err = o.CheckAuthor(alice.Key(coffer.SigningKey))
+	}
+	if coffer.KindOf(err) != coffer.Corrupt {
+		t.Errorf("another stream member: %v", err)
+	}
 	stolen := ref
 	stolen.ID = other.ID
 	if _, err := OpenObject(stolen, d); coffer.KindOf(err) != coffer.Corrupt {
@@ -618,6 +628,56 @@ func TestOpenObjectFindsForgeries(t *testing.T) {
 	bare := with(d, func(d *coffer.Document) { d.Parents = nil }) // from a vault that keeps none
 	if o := mustOpenObject(t, ref, bare); !slices.Equal(o.Parents, []coffer.Rev{{1}}) {
 		t.Errorf("parents are %v", o.Parents)
+	}
+}
+
+// A named recipient is not led back to the older form, which nobody signed.
+func TestOpenFindsDowngrades(t *testing.T) {
+	alice, ref := newRing(t, "alice"), NewRef()
+	o := ObjectOptions{Ref: ref, Author: alice, Recipients: []coffer.PublicKey{alice.public()}}
+	d := mustSealObject(t, Plain{}, o)
+	plaintext := string(plaintextOf(t, ref, d))
+	unsigned := plaintext[:strings.Index(plaintext, `,"author"`)] + `}}`
+	foreign := `{"content":{},"meta":{}}`
+	unpadded := plaintext[:strings.Index(plaintext, `,"pad"`)] + "}"
+	for text, want := range map[string][2]bool{ // whether it opens: with the constant recipient, and without
+		plaintext: {true, true},
+		unsigned:  {false, true},
+		foreign:   {false, true},
+		unpadded:  {false, false},
+		strings.Replace(plaintext, `"signature"`, `"signed"`, 1): {false, false},
+		strings.Replace(plaintext, `"author"`, `"writer"`, 1):    {false, false},
+	} {
+		key, err := jose.NewContentKey(jose.XC20P)
+		if err != nil {
+			t.Fatal(err)
+		}
+		protected, err := key.Protected()
+		if err != nil {
+			t.Fatal(err)
+		}
+		both, err := o.wrap(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named, err := wrap(key, o.Recipients)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, recipients := range []jsontext.Value{both, named} {
+			w := edv.Document{
+				ID: ref.ID, Indexed: mustOpenObject(t, ref, d).Entries, JWE: key.Encrypt(protected, recipients,
+					[]byte(text)),
+			}
+			c := *d
+			if c.Body, err = jose.Encode(w); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(t.Context(), alice, &c); (err == nil) != want[i] || err != nil &&
+				coffer.KindOf(err) != coffer.Corrupt {
+				t.Errorf("%s, named only: %v: %v", text, i == 1, err)
+			}
+		}
 	}
 }
 
