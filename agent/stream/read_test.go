@@ -19,7 +19,7 @@ func TestReader(t *testing.T) {
 	const chunk = 64
 	for _, n := range []int{0, 1, 64, 100, 17*64 + 1, 1030*64 + 3} {
 		data := noise(1, n)
-		v := newVault(t, idA)
+		v := newShelf(t, idA)
 		s := v.write(data, chunk, nil)
 		r := v.reader(s)
 		if n < 2000 {
@@ -67,7 +67,7 @@ func TestReader(t *testing.T) {
 func TestReadAtFetchesLittle(t *testing.T) {
 	const chunk, n = 64, 2100 * 64
 	data := noise(1, n)
-	v := newVault(t, idA)
+	v := newShelf(t, idA)
 	r := v.reader(v.write(data, chunk, nil))
 	for _, test := range []struct {
 		offset, length int
@@ -114,7 +114,7 @@ func int64Stored(data uint64) uint64 { return data + 2 }
 func TestReaderInParallel(t *testing.T) {
 	const chunk, n = 64, 1100*64 + 5
 	data := noise(1, n)
-	v := newVault(t, idA)
+	v := newShelf(t, idA)
 	r := v.reader(v.write(data, chunk, nil))
 	var wg sync.WaitGroup
 	for worker := range 8 {
@@ -144,7 +144,7 @@ func TestReaderOfAnotherForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newVault(t, idA)
+	v := newShelf(t, idA)
 	w := seal.NewWriter(sealer, func(ref coffer.ChunkRef, raw []byte) error {
 		return v.PutChunk(t.Context(), idA, ref, bytes.NewReader(raw))
 	})
@@ -172,7 +172,7 @@ func TestReaderFindsTampering(t *testing.T) {
 		return c
 	}
 	for _, n := range []int{4 * chunk, 40 * chunk, 1100 * chunk} {
-		v := newVault(t, idA)
+		v := newShelf(t, idA)
 		data := noise(1, n)
 		first := v.write(data, chunk, nil)
 		old := clone(v.sets[first.Sequence])
@@ -181,7 +181,7 @@ func TestReaderFindsTampering(t *testing.T) {
 		s := v.write(changed, chunk, first)
 		good := clone(v.sets[s.Sequence])
 
-		b := newVault(t, idB)
+		b := newShelf(t, idB)
 		sb := b.write(changed, chunk, nil)
 		foreign := b.sets[sb.Sequence]
 
@@ -249,7 +249,7 @@ func copyInto(to, from map[uint64][]byte) {
 // cannot go on.
 func TestReadWhilePatched(t *testing.T) {
 	const chunk = 64
-	v := newVault(t, idA)
+	v := newShelf(t, idA)
 	data := noise(1, 100*chunk)
 	s := v.write(data, chunk, nil)
 	changed := coffer.Errorf("read", coffer.Conflict, "changed while being read")
@@ -292,7 +292,7 @@ func TestReadWhilePatched(t *testing.T) {
 // The vault's own errors come as they are, and nobody is asked about them.
 func TestReaderHandsOnErrors(t *testing.T) {
 	const chunk = 64
-	v := newVault(t, idA)
+	v := newShelf(t, idA)
 	data := noise(1, 40*chunk)
 	s := v.write(data, chunk, nil)
 	down := coffer.E("get", coffer.Unavailable, nil)

@@ -21,7 +21,7 @@ func TestWrite(t *testing.T) {
 		1023 * 64, 1024 * 64, 1024*64 + 1, 2048 * 64, 2100*64 + 7} {
 		data := noise(1, n)
 		for _, size := range []int64{int64(n), -1} {
-			v := newVault(t, idA)
+			v := newShelf(t, idA)
 			o := v.options(data, chunk)
 			o.Size, o.Source = size, iotest.HalfReader(o.Source)
 			var done, total int64
@@ -55,7 +55,7 @@ func TestWrite(t *testing.T) {
 // A stream of the default chunk size costs at most 12 % more than it has, and heads and tables of less than a thousandth.
 func TestOverhead(t *testing.T) {
 	for _, n := range []int64{1 << 20, 5<<20 + 1, 17<<20 + 1, 33<<20 + 1, 100<<20 + 1} {
-		v := newVault(t, idA)
+		v := newShelf(t, idA)
 		v.keep = func(uint64) bool { return false }
 		o := v.options(nil, 0)
 		o.Source, o.Size = io.LimitReader(zeros{}, n), n
@@ -108,7 +108,7 @@ func TestPatch(t *testing.T) {
 		"a byte put before all of them": {40 * chunk, func(d []byte) []byte { return append([]byte{1}, d...) }, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVault(t, idA)
+			v := newShelf(t, idA)
 			first := v.write(noise(1, test.n), chunk, nil)
 			old := v.reader(first)
 			data := test.change(noise(1, test.n))
@@ -140,7 +140,7 @@ func TestPatch(t *testing.T) {
 // Of a long stream, a change of one chunk sends it and one of the table, no more.
 func TestPatchSendsLittle(t *testing.T) {
 	const chunk, chunks = 64 << 10, 1500
-	v := newVault(t, idA)
+	v := newShelf(t, idA)
 	v.keep = func(index uint64) bool { return index%1025 == 1024 || index > 1500 } // only the table
 	content := func(changed int) io.Reader { return &pattern{left: chunk * chunks, changed: changed} }
 	o := v.options(nil, chunk)
@@ -192,7 +192,7 @@ func TestPatchWithoutMarks(t *testing.T) {
 	for name, keys := range map[string][2][32]byte{
 		"none": {}, "none before": {{}, markKey}, "none now": {markKey, {}}, "another": {markKey, {8}},
 	} {
-		v := newVault(t, idA)
+		v := newShelf(t, idA)
 		o := v.options(data, chunk)
 		o.MarkKey = keys[0]
 		s, err := stream.Write(t.Context(), o)
@@ -219,18 +219,18 @@ func TestWriteRefuses(t *testing.T) {
 	data := noise(1, 20*chunk)
 	broken := errors.New("broken")
 	for name, test := range map[string]struct {
-		change func(v *vault, o *stream.WriteOptions)
+		change func(v *shelf, o *stream.WriteOptions)
 		want   error
 	}{
-		"shorter than said":            {func(v *vault, o *stream.WriteOptions) { o.Size++ }, coffer.Conflict},
-		"longer than said":             {func(v *vault, o *stream.WriteOptions) { o.Size-- }, coffer.Conflict},
-		"longer than said, by a chunk": {func(v *vault, o *stream.WriteOptions) { o.Size -= chunk }, coffer.Conflict},
-		"said to be empty":             {func(v *vault, o *stream.WriteOptions) { o.Size = 0 }, coffer.Conflict},
-		"changed meanwhile":            {func(v *vault, o *stream.WriteOptions) { v.sequence++ }, coffer.Conflict},
-		"source breaks": {func(v *vault, o *stream.WriteOptions) {
+		"shorter than said":            {func(v *shelf, o *stream.WriteOptions) { o.Size++ }, coffer.Conflict},
+		"longer than said":             {func(v *shelf, o *stream.WriteOptions) { o.Size-- }, coffer.Conflict},
+		"longer than said, by a chunk": {func(v *shelf, o *stream.WriteOptions) { o.Size -= chunk }, coffer.Conflict},
+		"said to be empty":             {func(v *shelf, o *stream.WriteOptions) { o.Size = 0 }, coffer.Conflict},
+		"changed meanwhile":            {func(v *shelf, o *stream.WriteOptions) { v.sequence++ }, coffer.Conflict},
+		"source breaks": {func(v *shelf, o *stream.WriteOptions) {
 			o.Source = io.MultiReader(bytes.NewReader(data[:100]), iotest.ErrReader(broken))
 		}, broken},
-		"vault breaks": {func(v *vault, o *stream.WriteOptions) {
+		"vault breaks": {func(v *shelf, o *stream.WriteOptions) {
 			v.before = func(index uint64) error {
 				if index == 7 {
 					return broken
@@ -238,7 +238,7 @@ func TestWriteRefuses(t *testing.T) {
 				return nil
 			}
 		}, broken},
-		"vault breaks at the table": {func(v *vault, o *stream.WriteOptions) {
+		"vault breaks at the table": {func(v *shelf, o *stream.WriteOptions) {
 			v.before = func(index uint64) error {
 				if index == 20 {
 					return broken
@@ -246,15 +246,15 @@ func TestWriteRefuses(t *testing.T) {
 				return nil
 			}
 		}, broken},
-		"chunk size": {func(v *vault, o *stream.WriteOptions) { o.ChunkSize = seal.MaxChunkSize + 1 }, coffer.Invalid},
-		"sequence":   {func(v *vault, o *stream.WriteOptions) { o.Set = coffer.MaxSequence + 1 }, coffer.Invalid},
-		"patch of the same set": {func(v *vault, o *stream.WriteOptions) {
+		"chunk size": {func(v *shelf, o *stream.WriteOptions) { o.ChunkSize = seal.MaxChunkSize + 1 }, coffer.Invalid},
+		"sequence":   {func(v *shelf, o *stream.WriteOptions) { o.Set = coffer.MaxSequence + 1 }, coffer.Invalid},
+		"patch of the same set": {func(v *shelf, o *stream.WriteOptions) {
 			o.Base, o.Set = v.write(data, chunk, nil), 0
 		}, coffer.Invalid},
-		"base is pending": {func(v *vault, o *stream.WriteOptions) {
+		"base is pending": {func(v *shelf, o *stream.WriteOptions) {
 			o.Base, _ = seal.NewNativeStream(0, chunk)
 		}, coffer.Unavailable},
-		"the table of the base is not right": {func(v *vault, o *stream.WriteOptions) {
+		"the table of the base is not right": {func(v *shelf, o *stream.WriteOptions) {
 			o.Base = v.write(data, chunk, nil)
 			v.claim()
 			o.Set = v.sequence
@@ -265,7 +265,7 @@ func TestWriteRefuses(t *testing.T) {
 			}
 		}, coffer.Corrupt},
 	} {
-		v := newVault(t, idA)
+		v := newShelf(t, idA)
 		o := v.options(data, chunk)
 		test.change(v, &o)
 		if _, err := stream.Write(t.Context(), o); !errors.Is(err, test.want) {
@@ -273,7 +273,7 @@ func TestWriteRefuses(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	v := newVault(t, idA)
+	v := newShelf(t, idA)
 	v.before = func(index uint64) error { cancel(); return nil }
 	if _, err := stream.Write(ctx, v.options(data, chunk)); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
@@ -298,7 +298,7 @@ func TestResume(t *testing.T) {
 		{1100 * chunk, true, 1, 32},
 		{1100 * chunk, true, 4, 64 + 32},
 	} {
-		v := newVault(t, idA)
+		v := newShelf(t, idA)
 		data := noise(1, test.n)
 		var base *seal.Stream
 		if test.patch {
@@ -362,7 +362,7 @@ func TestResume(t *testing.T) {
 // the first attempt in its place.
 func TestResumeAfterSourceChangedBack(t *testing.T) {
 	const chunk, n = 64, 300
-	v := newVault(t, idA)
+	v := newShelf(t, idA)
 	old := noise(1, n*chunk)
 	base := v.write(old, chunk, nil)
 	v.claim()
@@ -407,7 +407,7 @@ func TestResumeAfterSourceChangedBack(t *testing.T) {
 func TestResumeRefuses(t *testing.T) {
 	const chunk = 64
 	data := noise(1, 200*chunk)
-	v := newVault(t, idA)
+	v := newShelf(t, idA)
 	v.before = func(index uint64) error {
 		if index == 100 {
 			return coffer.E("put", coffer.Unavailable, nil)
@@ -457,12 +457,12 @@ func TestResumeRefuses(t *testing.T) {
 }
 
 func other(t *testing.T, chunk int) *seal.Stream {
-	return newVault(t, idA).write(noise(3, 30*chunk), chunk, nil)
+	return newShelf(t, idA).write(noise(3, 30*chunk), chunk, nil)
 }
 
 func FuzzProgress(f *testing.F) {
 	for _, n := range []int{1, 40, 1100} {
-		v := newVault(f, idA)
+		v := newShelf(f, idA)
 		o := v.options(noise(1, n*64), 64)
 		var last []byte
 		o.Note = func(p stream.Progress) { last, _ = p.MarshalBinary() }
@@ -492,7 +492,7 @@ func FuzzProgress(f *testing.F) {
 // Three gigabytes of which a mebibyte changes: for the figures.
 func BenchmarkPatch3GiB(b *testing.B) {
 	const size = 3 << 30
-	v := newVault(b, idA)
+	v := newShelf(b, idA)
 	v.keep = func(index uint64) bool { return index%1025 == 1024 || index > 3072 }
 	o := v.options(nil, 0)
 	o.Source, o.Size = &pattern{left: size, changed: -1}, size

@@ -23,8 +23,8 @@ var (
 	markKey = [32]byte{7}
 )
 
-// A vault keeps the chunks of one document in memory by the rules of a provider, and counts what moves.
-type vault struct {
+// A shelf is a vault that keeps the chunks of one document in memory by the rules of a provider, and counts what moves.
+type shelf struct {
 	coffer.Vault // what streams do not need
 	t            testing.TB
 
@@ -40,11 +40,11 @@ type vault struct {
 	serve    func(index uint64, raw []byte) ([]byte, error)
 }
 
-func newVault(t testing.TB, id coffer.ObjectID) *vault {
-	return &vault{t: t, id: id, sets: make(map[uint64]map[uint64][]byte)}
+func newShelf(t testing.TB, id coffer.ObjectID) *shelf {
+	return &shelf{t: t, id: id, sets: make(map[uint64]map[uint64][]byte)}
 }
 
-func (v *vault) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.ChunkRef, r io.Reader) error {
+func (v *shelf) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.ChunkRef, r io.Reader) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (v *vault) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.Chu
 	return nil
 }
 
-func (v *vault) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
+func (v *shelf) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
 	none := coffer.Errorf("get", coffer.NotExist, "none")
 	if err := ctx.Err(); err != nil {
 		return coffer.ChunkRef{}, nil, err
@@ -110,7 +110,7 @@ func (v *vault) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (co
 }
 
 // accept makes the revision present that names the stream.
-func (v *vault) accept(s *seal.Stream) {
+func (v *shelf) accept(s *seal.Stream) {
 	v.t.Helper()
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -140,7 +140,7 @@ func (v *vault) accept(s *seal.Stream) {
 }
 
 // claim makes another revision present that names the same stream.
-func (v *vault) claim() {
+func (v *shelf) claim() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.sequence++
@@ -152,7 +152,7 @@ func (v *vault) claim() {
 	v.put, v.got, v.sent = nil, nil, 0
 }
 
-func (v *vault) options(data []byte, chunk int) stream.WriteOptions {
+func (v *shelf) options(data []byte, chunk int) stream.WriteOptions {
 	return stream.WriteOptions{
 		Vault: v, ID: v.id, Set: v.sequence, Source: bytes.NewReader(data), Size: int64(len(data)),
 		ChunkSize: chunk, MarkKey: markKey,
@@ -160,7 +160,7 @@ func (v *vault) options(data []byte, chunk int) stream.WriteOptions {
 }
 
 // write writes a stream and has it accepted, as a patch when there is a former one.
-func (v *vault) write(data []byte, chunk int, base *seal.Stream) *seal.Stream {
+func (v *shelf) write(data []byte, chunk int, base *seal.Stream) *seal.Stream {
 	v.t.Helper()
 	v.claim()
 	o := v.options(data, chunk)
@@ -173,7 +173,7 @@ func (v *vault) write(data []byte, chunk int, base *seal.Stream) *seal.Stream {
 	return s
 }
 
-func (v *vault) reader(s *seal.Stream) *stream.Reader {
+func (v *shelf) reader(s *seal.Stream) *stream.Reader {
 	v.t.Helper()
 	r, err := stream.NewReader(v.t.Context(), stream.ReadOptions{Vault: v, ID: v.id, Stream: s, Strict: true})
 	if err != nil {
@@ -182,7 +182,7 @@ func (v *vault) reader(s *seal.Stream) *stream.Reader {
 	return r
 }
 
-func (v *vault) holds(s *seal.Stream, want []byte) {
+func (v *shelf) holds(s *seal.Stream, want []byte) {
 	v.t.Helper()
 	r := v.reader(s)
 	defer r.Close()
