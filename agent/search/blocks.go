@@ -9,8 +9,8 @@ import (
 	"github.com/cofferhq/coffer/agent/seal"
 )
 
-// Blocks keeps the blocks of segments: bytes that are written once, read many times and dropped. It is handed plaintext,
-// and each block becomes one object like any other.
+// Blocks keeps the blocks of segments: bytes that are written once, read many times and dropped. It is handed
+// plaintext, and each block becomes one object like any other.
 type Blocks interface {
 	// Get returns a block just as it was put. The caller does not change it.
 	Get(ctx context.Context, ref seal.Ref) ([]byte, error)

@@ -49,8 +49,8 @@ func (d *Delta) check() error {
 	return nil
 }
 
-// Encode returns the delta as bytes, compressed. Invalid for documents beyond the bounds, and for an id that stands in it
-// twice.
+// Encode returns the delta as bytes, compressed. Invalid for documents beyond the bounds, and for an id that stands in
+// it twice.
 func (d *Delta) Encode() ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, err

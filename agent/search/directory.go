@@ -172,7 +172,8 @@ func (d *directory) decodeStored(i int, data []byte) ([]stored, error) {
 		}
 		list = append(list, s)
 	}
-	if r.bad || len(r.b) > 0 || i+1 < len(d.stored) && bytes.Compare(list[len(list)-1].id[:], d.stored[i+1].first[:]) >= 0 {
+	if r.bad || len(r.b) > 0 ||
+		i+1 < len(d.stored) && bytes.Compare(list[len(list)-1].id[:], d.stored[i+1].first[:]) >= 0 {
 		return nil, errCorrupt("a block of documents is malformed")
 	}
 	return list, nil

@@ -5,8 +5,8 @@
 // commits manifest and deltas together with what they are about. So
 //
 //   - when a commit changes documents, keep its Delta.Encode() with the manifest, and Add it to the Index;
-//   - when the deltas have grown too large, Flush: it returns the manifest that takes the place of the manifest and of all
-//     deltas; once that is committed, drop the blocks that Flush says;
+//   - when the deltas have grown too large, Flush: it returns the manifest that takes the place of the manifest and of
+//     all deltas; once that is committed, drop the blocks that Flush says;
 //   - to begin, Open with the manifest (nil for none) and the deltas; nothing is fetched before somebody asks.
 //
 // Of each document, the newest version counts and no other. Nothing is written anywhere but through Blocks, which is

@@ -11,32 +11,41 @@ import (
 	"github.com/cofferhq/coffer/agent/seal"
 )
 
-// mergeRatio is how many times larger than all newer ones together a segment is at least; so there are few of them, each
-// eight times the next.
+// mergeRatio is how many times larger than all newer ones together a segment is at least; so there are few of them.
 const mergeRatio = 8
 
-// Flush writes what is pending into a segment, together with the newer segments that have become too many. It returns the
-// manifest that is now to be committed in the place of the manifest before and of all deltas that were given or added, and
-// the blocks to be dropped after that. The index goes on with the new manifest at once: if it cannot be committed, drop
-// what [Index.Made] returns and Open the index anew. Without anything pending it returns the manifest as it is.
+// Flush writes what is pending into a segment, together with the newer segments that have become too many. It returns
+// the manifest that is now to be committed in the place of the manifest before and of all deltas that were given or
+// added, and the blocks to be dropped after that. The index goes on with the new manifest at once: if it cannot
+// be committed, drop what [Index.Made] returns and Open the index anew. Without anything pending it returns the manifest as it is.
 //
 // Memory is needed for what is pending, four bytes for each document of the segments that are merged, and the longest
 // posting list. The errors are those of Blocks; and Corrupt. Then nothing has changed, and the blocks that were put are
 // dropped again as far as possible.
 func (x *Index) Flush(ctx context.Context) (manifest []byte, drop []seal.Ref, err error) {
+	return x.flush(ctx, false)
+}
+
+// Compact is [Index.Flush] into a single segment, also without anything pending. What was removed or replaced leaves
+// no trace in it, and finding costs least. It reads and writes the whole index.
+func (x *Index) Compact(ctx context.Context) (manifest []byte, drop []seal.Ref, err error) {
+	return x.flush(ctx, true)
+}
+
+func (x *Index) flush(ctx context.Context, whole bool) (manifest []byte, drop []seal.Ref, err error) {
 	x.flushing.Lock()
 	defer x.flushing.Unlock()
 	x.mu.Lock()
 	pending, segments := maps.Clone(x.pending), x.segments
 	x.made = nil
 	x.mu.Unlock()
-	if len(pending) == 0 {
+	if len(pending) == 0 && !(whole && len(segments) > 0) {
 		return encodeManifest(segments), nil, nil
 	}
 	sources := []source{newDraft(pending)}
 	weight := sources[0].weight()
 	rest := segments
-	for len(rest) > 0 && rest[0].weight < mergeRatio*weight {
+	for len(rest) > 0 && (whole || rest[0].weight < mergeRatio*weight) {
 		sources = append(sources, &written{x, rest[0]})
 		weight += rest[0].weight
 		refs, err := rest[0].refs(ctx, x)

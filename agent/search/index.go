@@ -97,7 +97,8 @@ func (x *Index) Pending() int {
 	return len(x.pending)
 }
 
-// Made returns the blocks that the last Flush put, none if it failed: what to drop if its manifest could not be committed.
+// Made returns the blocks that the last Flush put, none if it failed: what to drop if its manifest could not be
+// committed.
 func (x *Index) Made() []seal.Ref {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -98,7 +98,7 @@ type entry struct {
 }
 
 // maxInline is the length of a posting list up to which it stands with its term: rare terms cost no block more.
-const maxInline = 128
+const maxInline = 384
 
 // appendEntry writes a term behind another one.
 func appendEntry(b, before, key []byte, count int, list []byte) []byte {

@@ -116,8 +116,8 @@ func (f *Fields) Bool(name string, b bool) {
 }
 
 // JSON adds what stands in a JSON value: member b of member a is the field a.b, each element of an array is a value of
-// the array's field, and null is no value. A string that reads as a date or a time is a time as well. Invalid for what is
-// no JSON or nests deeper than 64; what was read before stays.
+// the array's field, and null is no value. A string that reads as a date or a time is a time as well. Invalid for what
+// is no JSON or nests deeper than 64; what was read before stays.
 func (f *Fields) JSON(value jsontext.Value) error {
 	d := jsontext.NewDecoder(bytes.NewReader(value), jsontext.AllowDuplicateNames(true))
 	err := f.decode(d, "", 0)

@@ -1,6 +1,6 @@
 // Package lucene reads the query language that people know from search engines (the classic syntax of Apache Lucene),
-// and says what a query matches. It is pure: an index and a filter that use it agree on what is found, as both agree with
-// [Query.Match]. doc/query.md is the page for those who ask.
+// and says what a query matches. It is pure: an index and a filter that use it agree on what is found, as both agree
+// with [Query.Match]. doc/query.md is the page for those who ask.
 package lucene
 
 import (
@@ -45,8 +45,8 @@ type Or []Node
 // Not matches what its node does not match.
 type Not struct{ Node Node }
 
-// A Term matches a field one of whose values is the text as a whole, or has its words in sequence. Unless it is quoted it
-// may also be a number or a boolean; and quoted or not, a time.
+// A Term matches a field one of whose values is the text as a whole, or has its words in sequence. Unless it is quoted
+// it may also be a number or a boolean; and quoted or not, a time.
 type Term struct {
 	Field  string
 	Text   string
