@@ -456,7 +456,7 @@ func TestSealObjectRefuses(t *testing.T) {
 		t.Errorf("a locked keyring: %v", err)
 	}
 	largest := ObjectOptions{Ref: ref, Author: newRing(t, "alice"), Size: maxPadded, Fixed: true}
-	mustOpenObject(t, ref, mustSealObject(t, Plain{}, largest))
+	mustOpenObject(t, ref, mustSealObject(t, Plain{}, largest)) // as much as there may be
 }
 
 // A provider, alone or with the help of a reader, passes off one envelope as another.
