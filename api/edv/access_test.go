@@ -381,6 +381,27 @@ func TestSecretsStay(t *testing.T) {
 	}
 }
 
+// TestVerifiers has the known answers of doc/access.md.
+func TestVerifiers(t *testing.T) {
+	var id coffer.ObjectID
+	var s coffer.Secret
+	for i := range s {
+		s[i], id[i%16] = byte(i), byte(i%16)
+	}
+	if got := accessText(s); got != "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8" {
+		t.Errorf("the header is %s", got)
+	}
+	for a, want := range map[coffer.Access]string{
+		coffer.ReadAccess:  "8ETwRf8_x9IfqhQFdGvvsorNhX3EPV3VHQydu5j0kO4",
+		coffer.WriteAccess: "tT7Kjqr0Tbmnw9qZWedwXci1YWvJZzmvnqWTpMWgVjI",
+		coffer.OpenAccess:  "PPnlWQYLBfmsTZX1H_f42sMwtNe6uUITHenTiIFOTMo",
+	} {
+		if got := s.Verifier(id, a); got != want {
+			t.Errorf("the verifier for %s is %s, want %s", a, got, want)
+		}
+	}
+}
+
 // messageJSON writes a message; attributes are those of the inbox.
 func messageJSON(id coffer.ObjectID, attributes string) string {
 	return fmt.Sprintf(`{"id":"%s","sequence":0,"indexed":[{"hmac":{"id":"urn:coffer:inbox","type":"Sha256HmacKey2019"},`+

@@ -30,8 +30,8 @@ type Attribute struct {
 	Unique bool   `json:"unique,omitzero"`
 }
 
-// A StreamRef names the set of chunks that belongs to a document. All members are absent while the stream is open. Patch
-// names the set whose chunks take the places of others in it, see [coffer.Stream]; it is ours.
+// A StreamRef names the set of chunks that belongs to a document. All members are absent while the stream is open.
+// Patch names the set whose chunks take the places of others in it, see [coffer.Stream]; it is ours.
 type StreamRef struct {
 	Sequence *uint64 `json:"sequence,omitzero"`
 	Chunks   *uint64 `json:"chunks,omitzero"`

@@ -126,7 +126,8 @@ func (c *call) dropHeldChunk() error {
 	return c.dropChunkFrom(c.held(), id, index)
 }
 
-// remoteHeld is a vault that is reached over HTTP, as one sees it who may reach just the objects whose secrets he holds.
+// remoteHeld is a vault that is reached over HTTP, as one sees it who may reach just the objects whose secrets he
+// holds.
 type remoteHeld struct {
 	v      *RemoteVault
 	secret func(coffer.ObjectID, coffer.Access) (coffer.Secret, bool)

@@ -38,8 +38,8 @@ func (c *call) deliver() error {
 // Drop leaves a message for the vault's owner, by a capability for writing to the inbox (the vault's URL and /inbox).
 // The document must be a first revision without a stream, of at most [MaxMessage] bytes, that has just one tag with the
 // key [InboxKey]: its name is [MessageName], its value has at most 64 bytes, and it is not unique. Beside it there may
-// be verifiers of secrets and nothing else. Invalid if it is another; Conflict if the id is taken; Exhausted if too many
-// messages come, or wait.
+// be verifiers of secrets and nothing else. Invalid if it is another; Conflict if the id is taken; Exhausted if it is
+// too large, or too many messages come, or wait.
 func (v *RemoteVault) Drop(ctx context.Context, d *coffer.Document) error {
 	const op = "drop"
 	if err := agree(d); err != nil {

@@ -583,7 +583,9 @@ func (v *RemoteVault) Chunk(
 }
 
 // receiveChunk completes and sends a request for a chunk.
-func (v *RemoteVault) receiveChunk(ctx context.Context, r *request, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
+func (v *RemoteVault) receiveChunk(
+	ctx context.Context, r *request, index uint64,
+) (coffer.ChunkRef, io.ReadCloser, error) {
 	r.op, r.method, r.action, r.repeat = "chunk", "GET", grant.Read, true
 	if err := v.by(ctx, r, r.url); err != nil {
 		return coffer.ChunkRef{}, nil, err

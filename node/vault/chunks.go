@@ -22,15 +22,17 @@ func (v *View) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (cof
 	return v.read(ctx, id, index, nil)
 }
 
-// An admission says whether who is asking may do something with a revision. nil is for those who may by their capability
-// alone.
+// An admission says whether who is asking may do something with a revision. nil is for those who may by their
+// capability alone.
 type admission func(d *coffer.Document) bool
 
 // attempts is how often something is looked at again that changed while it was looked at.
 const attempts = 8
 
 // read returns a chunk of a document that admits.
-func (v *View) read(ctx context.Context, id coffer.ObjectID, index uint64, admits admission) (coffer.ChunkRef, io.ReadCloser, error) {
+func (v *View) read(
+	ctx context.Context, id coffer.ObjectID, index uint64, admits admission,
+) (coffer.ChunkRef, io.ReadCloser, error) {
 	for range attempts {
 		c, err := v.find(ctx, id, index, admits)
 		if err != nil {
@@ -233,7 +235,9 @@ func (v *View) DropChunk(ctx context.Context, id coffer.ObjectID, index uint64) 
 }
 
 // droppable returns the chunk with the index of the set that is being written, or else of the set that is named.
-func (s *Service) droppable(ctx context.Context, v coffer.VaultID, d *coffer.Document, index uint64) (store.Chunk, error) {
+func (s *Service) droppable(
+	ctx context.Context, v coffer.VaultID, d *coffer.Document, index uint64,
+) (store.Chunk, error) {
 	c, err := s.store.Chunk(ctx, v, d.ID, d.Sequence, index)
 	if set := store.Keeps(d); errors.Is(err, coffer.NotExist) && set != d.Sequence {
 		return s.store.Chunk(ctx, v, d.ID, set, index)

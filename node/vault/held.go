@@ -153,7 +153,8 @@ func (h *held) DropChunk(ctx context.Context, id coffer.ObjectID, index uint64) 
 	if _, err := v.decide(ctx, grant.Write, v.held()); err != nil {
 		return err
 	}
-	results, err := v.whilePresent(ctx, id, h.admission(id, coffer.WriteAccess), func(d *coffer.Document) (store.Write, error) {
+	admits := h.admission(id, coffer.WriteAccess)
+	results, err := v.whilePresent(ctx, id, admits, func(d *coffer.Document) (store.Write, error) {
 		c, err := v.s.droppable(ctx, v.id, d, index)
 		if coffer.KindOf(err) == coffer.NotExist && err != nil {
 			err = absent()

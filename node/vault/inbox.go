@@ -25,8 +25,8 @@ const (
 	maxMessages     = 1000     // present in one vault
 )
 
-// Messages are few: so many in a second may come by one chain of capabilities, and to one vault, where they have no more
-// than half of its rate. So many seconds' worth may come at once.
+// Messages are few: so many in a second may come by what the owner delegated once, and to one vault, where they have no
+// more than half of its rate. So many seconds' worth may come at once.
 const (
 	chainMessages = 1
 	vaultMessages = 5
@@ -52,9 +52,9 @@ func (v *View) Drop(ctx context.Context, d *coffer.Document) error {
 }
 
 // Deliver inserts a message by a capability for writing to the vault's inbox, for which nothing else can be done.
-// Invalid if it is no message: it has sequence 0, no parents, no stream, just one tag with the key of the inbox, which is not
-// unique, and else verifiers of secrets. Exhausted, with a time to wait, if too many come or have not been taken out;
-// and if it is too large.
+// Invalid if it is no message: that has sequence 0, no parents, no stream, just one tag with the key of the inbox, which
+// is not unique, and else verifiers of secrets. Exhausted, with a time to wait, if too many come or have not been taken
+// out; and if it is too large.
 func (v *View) Deliver(ctx context.Context, d *coffer.Document) (coffer.Change, error) {
 	defer v.s.gates.write(v.id)()
 	r, err := v.allow(ctx, grant.Write, v.url+"/inbox")

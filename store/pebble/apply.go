@@ -31,7 +31,7 @@ type step struct {
 
 	// Of a document.
 	insert  bool       // it has no parents
-	base    coffer.Rev // its only parent; zero if there are none, or several. Of other acts: what must be present, or zero
+	base    coffer.Rev // its only parent, or zero; of other acts: what must be present, or zero
 	reindex bool
 	keeps   uint64
 	chunks  uint64 // of the set that is patched
@@ -56,8 +56,8 @@ const (
 	purge
 )
 
-// A prior is what the caller found before it queued: the index and the stream of the present revision, if there was one.
-// Since rev is a hash of the document, it stays right for as long as the present revision has that rev.
+// A prior is what the caller found before it queued: index and stream of the present revision, if there was one. Since
+// rev is a hash of the document, it stays right for as long as the present revision has that rev.
 type prior struct {
 	rev    coffer.Rev
 	index  index

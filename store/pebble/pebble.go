@@ -29,8 +29,8 @@
 //	01 vault 't' hash(key,name,value) object a document has this tag
 //	01 vault 'u' hash(key,name,value)        the object that holds this unique tag
 //
-// A set of chunks that is patched keeps its number: records of the other set move into it, one by one, and the blobs stay
-// where they are.
+// A set of chunks that is patched keeps its number: records of the other set move into it, and the blobs stay where they
+// are.
 //
 // A vault is one range of keys, so that one range deletion purges it. Postings ('n', 't') are in the order of objects:
 // a query follows the lists it needs in step, by seeking, and costs what it finds, not what the vault holds.
