@@ -246,8 +246,8 @@ func (o *ChunkOpener) prepare(ctx context.Context, raw []byte, index uint64) (*p
 //
 // It fails with Corrupt unless raw was sealed with the stream's key as this chunk of this stream of this document, and
 // has the entry's tag: what was sealed in the same place before or after is another chunk. Others who know the key, as
-// all readers do, could make a chunk that passes for this one, if the vault lets them. With strict, Corrupt is also what
-// is not of the entry's sum, so that nobody can. NotExist for a number beyond the end.
+// all readers do, could make a chunk that passes for this one, if the vault lets them. With strict, Corrupt is also
+// what is not of the entry's sum, so that nobody can. NotExist for a number beyond the end.
 func (o *ChunkOpener) OpenData(dst, raw []byte, number uint64, e *Entry, strict bool) ([]byte, error) {
 	c, err := o.data(raw, number, e, strict)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 // A Stream is what a sealed document says of its stream. [NewNativeStream] and [NewStream] begin one, [Open] and
 // [OpenObject] find one. It holds the key of the chunks, out of sight.
 //
-// A native stream has a table that pins every chunk, so that what the document's author signed is all of the stream; its
-// length is padded, and its chunks name nobody. doc/streams.md gives the form. The other kind is for clients of encrypted
-// data vaults that know nothing of this package: its chunks name their readers.
+// A native stream has a table that pins every chunk, so that what the document's author signed is all of the stream;
+// its length is padded, and its chunks name nobody. doc/streams.md gives the form. The other kind is for clients of
+// encrypted data vaults that know nothing of this package: its chunks name their readers.
 type Stream struct {
 	Pending   bool   // being written: not all chunks are there, and none can be read
 	Native    bool   // padded, with a table
@@ -62,8 +62,8 @@ func NewStream(sequence uint64, chunkSize int) (*Stream, error) {
 	return s, nil
 }
 
-// Close returns the stream, not a native one, as the closing revision of its document shall seal it: complete, with this
-// many bytes of plaintext. Invalid for more than the stream may have, and for a stream that was not being written.
+// Close returns the stream, not a native one, as the closing revision of its document shall seal it: complete, with
+// this many bytes of plaintext. Invalid for more than the stream may have, and for a stream that was not being written.
 func (s *Stream) Close(size uint64) (*Stream, error) {
 	const op = "stream"
 	if !s.Pending || s.key == nil || s.Native {

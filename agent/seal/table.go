@@ -324,8 +324,8 @@ func (m *Marker) Mark(sum [sha256.Size]byte, plaintext []byte) (mark [16]byte) {
 	return mark
 }
 
-// Same reports whether the entry is of a chunk with this plaintext, as far as its mark says. An entry whose mark was not
-// made with the Marker's key is of no such chunk.
+// Same reports whether the entry is of a chunk with this plaintext, as far as its mark says. An entry whose mark was
+// not made with the Marker's key is of no such chunk.
 func (m *Marker) Same(e *Entry, plaintext []byte) bool {
 	if m == nil {
 		return false

@@ -145,8 +145,8 @@ func mustNative(t testing.TB, sequence uint64, chunkSize int) *Stream {
 	return s
 }
 
-// A native stream goes through a document, native or not, and through a Reader; its chunks name nobody, and a vault that
-// keeps them as JSON gives the same bytes back.
+// A native stream goes through a document, native or not, and through a Reader; its chunks name nobody, and a vault
+// that keeps them as JSON gives the same bytes back.
 func TestNativeStream(t *testing.T) {
 	r := newRing(t, "alice")
 	for _, n := range []int{0, 1, 100, 1024, 1025, 1024*64 + 5} {
@@ -315,7 +315,8 @@ func TestPending(t *testing.T) {
 	}
 }
 
-// Whichever bit of a native chunk changes, it does not open; without the hash, only the number of the set may be another.
+// Whichever bit of a native chunk changes, it does not open; without the hash, only the number of the set may be
+// another.
 func TestOpenDataFindsChangedBits(t *testing.T) {
 	data := bytesOf(100)
 	s, chunks := native(t, idA, mustNative(t, 4, 64), data)
@@ -429,10 +430,12 @@ func TestNativeMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, change := range [][2]string{
-		{`"form":1`, `"form":2`}, {`"size":200`, `"size":999`}, {`"chunks":4`, `"chunks":3`}, {`"chunkSize":64`, `"chunkSize":0`},
+		{`"form":1`, `"form":2`}, {`"size":200`, `"size":999`}, {`"chunks":4`, `"chunks":3`},
+		{`"chunkSize":64`, `"chunkSize":0`},
 		{`"chunkSize":64`, `"chunkSize":128`}, {`"enc":"A256GCM"`, `"enc":"XC20P"`}, {`"sequence":4`, `"sequence":6`},
 		{`"form":1`, `"form":1,"patch":4`}, {`"form":1`, `"form":1,"patch":6`}, {`"table":"`, `"table":"AAAA`},
-		{`"table":"`, `"table":"\n`}, {`"table":"`, `"table":"=`}, {`"key":"`, `"nokey":"`}, {`"sequence":4`, `"pending":true`},
+		{`"table":"`, `"table":"\n`}, {`"table":"`, `"table":"=`}, {`"key":"`, `"nokey":"`},
+		{`"sequence":4`, `"pending":true`},
 		{`"used":4`, `"used":99999999999`}, {`"form":1,`, ``}, {`"size":200`, `"size":9007199254740993`},
 	} {
 		b := bytes.Replace(good, []byte(change[0]), []byte(change[1]), 1)

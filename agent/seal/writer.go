@@ -4,8 +4,8 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// A Writer seals what is written to it, one chunk after the other, as a stream that is not native; package stream writes
-// those. It is not for use by several goroutines at once.
+// A Writer seals what is written to it, one chunk after the other, as a stream that is not native; package stream
+// writes those. It is not for use by several goroutines at once.
 type Writer struct {
 	sealer *ChunkSealer
 	put    func(ref coffer.ChunkRef, raw []byte) error

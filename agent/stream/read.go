@@ -26,8 +26,8 @@ type ReadOptions struct {
 }
 
 // A Reader reads the bytes of one stream, without the padding. What it reads is just what was written: whatever the
-// provider did to the chunks, their order or their number ends in an error, Corrupt or that of Changed, and not in other
-// bytes. Other errors are the vault's own.
+// provider did to the chunks, their order or their number ends in an error, Corrupt or that of Changed, and not in
+// other bytes. Other errors are the vault's own.
 //
 // Read, Seek, WriteTo and Close are for one goroutine at a time. Chunk, Each and ReadAt may be used by many at once.
 type Reader struct {
@@ -54,8 +54,8 @@ type Reader struct {
 	closed bool
 }
 
-// NewReader returns a Reader at the beginning of the stream. The context is used by Read, ReadAt and WriteTo, for as long
-// as the Reader is. Unavailable for a stream that is pending; Invalid for one of a foreign client, which only
+// NewReader returns a Reader at the beginning of the stream. The context is used by Read, ReadAt and WriteTo, for as
+// long as the Reader is. Unavailable for a stream that is pending; Invalid for one of a foreign client, which only
 // [seal.Reader] reads. Close ends what it began.
 func NewReader(ctx context.Context, o ReadOptions) (*Reader, error) {
 	opener, err := seal.NewStreamOpener(o.ID, o.Stream)
@@ -235,9 +235,9 @@ func (r *Reader) room(b []byte) []byte {
 // ReadAt is ReadRange with the Reader's context.
 func (r *Reader) ReadAt(p []byte, offset int64) (int, error) { return r.ReadRange(r.ctx, p, offset) }
 
-// ReadRange reads len(p) bytes from the offset on, or as many as there are, with io.EOF then. It fetches the chunks that
-// they are in, several at once, and keeps the one that was read last. After another error, p holds some of the bytes
-// behind those counted.
+// ReadRange reads len(p) bytes from the offset on, or as many as there are, with io.EOF then. It fetches the chunks
+// that they are in, several at once, and keeps the one that was read last. After another error, p holds some of the
+// bytes behind those counted.
 func (r *Reader) ReadRange(ctx context.Context, p []byte, offset int64) (n int, err error) {
 	if offset < 0 {
 		return 0, coffer.Errorf("read", coffer.Invalid, "negative offset")

@@ -19,7 +19,8 @@ const DefaultWorkers = 4
 
 // fetch appends a chunk as the vault keeps it, of at most so many bytes, to dst. What is missing or cut short is
 // Corrupt: the document says that it is there.
-func fetch(ctx context.Context, v coffer.Vault, id coffer.ObjectID, dst []byte, index uint64, most int64) ([]byte, error) {
+func fetch(ctx context.Context, v coffer.Vault, id coffer.ObjectID, dst []byte, index uint64,
+	most int64) ([]byte, error) {
 	const op = "read"
 	ref, r, err := v.Chunk(ctx, id, index)
 	if err != nil {

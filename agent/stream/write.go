@@ -57,8 +57,8 @@ const (
 	window = 64
 )
 
-// Write stores what the source has as the chunks of the document's stream, and returns the stream as the document's next
-// revision shall seal it. Until that revision is accepted, readers see the former stream.
+// Write stores what the source has as the chunks of the document's stream, and returns the stream as the document's
+// next revision shall seal it. Until that revision is accepted, readers see the former stream.
 //
 // Conflict when the source has another length than was said; when Resume is of another upload, or the source has other
 // bytes than it had then; and when the document was changed meanwhile. Exhausted when the source is too long for the
@@ -345,7 +345,7 @@ func (s *skipped) add(number uint64, t tag) error {
 }
 
 func otherSource() error {
-	return coffer.Errorf("write stream", coffer.Conflict, "the source is not the one that the upload began with; begin anew")
+	return coffer.Errorf("write stream", coffer.Conflict, "not the source that the upload began with; begin anew")
 }
 
 // wait returns once the chunk with the number is in the window, or ctx ended.

@@ -52,7 +52,8 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// A stream of the default chunk size costs at most 12 % more than it has, and heads and tables of less than a thousandth.
+// A stream of the default chunk size costs at most 12 % more than it has, and heads and tables of less than a
+// thousandth.
 func TestOverhead(t *testing.T) {
 	for _, n := range []int64{1 << 20, 5<<20 + 1, 17<<20 + 1, 33<<20 + 1, 100<<20 + 1} {
 		v := newShelf(t, idA)
