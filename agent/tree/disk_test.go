@@ -15,6 +15,7 @@ type disk struct {
 	t     testing.TB
 	root  seal.Ref
 	max   int
+	once  int // sub-pages that Renew renews itself
 	pages map[coffer.ObjectID]stored
 	loads int
 	fail  error                   // what loads fail with, if anything
@@ -28,7 +29,7 @@ type stored struct {
 
 func newDisk(t testing.TB, max int) *disk {
 	return &disk{
-		t: t, root: seal.NewRef(), max: max, pages: make(map[coffer.ObjectID]stored),
+		t: t, root: seal.NewRef(), max: max, once: renewAtOnce, pages: make(map[coffer.ObjectID]stored),
 		stale: make(map[seal.ObjectKey]bool),
 	}
 }
@@ -53,7 +54,7 @@ func (d *disk) load(_ context.Context, ref seal.Ref) (*Page, error) {
 // open returns the tree as it was written.
 func (d *disk) open() *Tree {
 	t := At(d.root, d.load)
-	t.max = d.max
+	t.max, t.atOnce = d.max, d.once
 	return t
 }
 

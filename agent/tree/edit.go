@@ -347,7 +347,8 @@ func (t *Tree) Cut(ctx context.Context, path string, limit int) (nodes []Node, d
 	return nodes, done, nil
 }
 
-// maxNesting is how many folders and sub-pages one walk goes down. Moving folders can nest them deeper than paths reach.
+// maxNesting is how many folders and sub-pages one walk goes down. Folders that are moved can come to lie deeper than
+// paths reach.
 const maxNesting = 1024
 
 // A cut removes files until its limit is reached.
@@ -417,9 +418,9 @@ func (c *cut) folder(p place, depth int) (bool, error) {
 }
 
 // Move moves a file, or a folder with all in it, and makes the folders that are missing on the way. Ids and keys stay;
-// what was due stays due. NotExist if there is nothing at from, Conflict if something is at to, Invalid for the root, into
-// the folder itself, and where what stands in the same page would come to lie deeper than [MaxDepth]. What is in pages
-// further below may come to lie too deep, or at too long a path: it can be cut or moved, and reached again then.
+// what was due stays due. NotExist if there is nothing at from, Conflict if something is at to, Invalid for the root,
+// into the folder itself, and where what stands in the same page would come to lie deeper than [MaxDepth]. What is in
+// pages further below may come to lie too deep, or at too long a path, to be reached until a folder above is moved back.
 //
 // Who could read the folder that it stood in knows its keys: renew it if he is not to read on.
 func (t *Tree) Move(ctx context.Context, from, to string) error {
@@ -505,7 +506,7 @@ func (t *Tree) SetShared(ctx context.Context, path string, shared bool) error {
 }
 
 // Dirty returns what a commit must write and erase so that the tree is found again as it is: pages in the order of
-// their ids, and the ids of pages that no longer are. It can be called again, and returns the same until the next change.
+// their ids, and the ids of pages that no longer are. Called again it returns the same, until the next change.
 func (t *Tree) Dirty() (put []*Page, drop []coffer.ObjectID) {
 	byID := func(a, b coffer.ObjectID) int { return bytes.Compare(a[:], b[:]) }
 	for _, id := range slices.SortedFunc(maps.Keys(t.sheets), byID) {

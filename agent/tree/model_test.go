@@ -24,6 +24,7 @@ type model struct {
 	nodes map[string]Node
 	need  map[coffer.ObjectID]uint64 // of files: the epoch that their keys must have
 	epoch uint64
+	flat  bool
 	// files' keys that were known to somebody who was cut off
 	stale map[seal.ObjectKey]bool
 }
@@ -31,15 +32,22 @@ type model struct {
 var ctx = context.Background()
 
 func TestAgainstModel(t *testing.T) {
-	for _, tt := range []struct{ max, seeds, ops, names int }{
-		{1200, 12, 250, 12}, {2000, 8, 400, 30}, {MaxContent, 2, 1200, 60},
+	for _, tt := range []struct {
+		max, once, seeds, ops, names int
+		flat                         bool // few folders, large ones
+	}{
+		{max: 1200, once: 64, seeds: 12, ops: 250, names: 12},
+		{max: 2000, once: 64, seeds: 8, ops: 400, names: 30},
+		{max: 1000, once: 1, seeds: 30, ops: 300, names: 30, flat: true},
+		{max: MaxContent, once: 64, seeds: 2, ops: 1200, names: 60},
 	} {
 		for seed := range tt.seeds {
-			t.Run(fmt.Sprintf("max=%d/seed=%d", tt.max, seed), func(t *testing.T) {
+			t.Run(fmt.Sprintf("max=%d/flat=%v/seed=%d", tt.max, tt.flat, seed), func(t *testing.T) {
 				m := &model{
 					t: t, rnd: rand.New(rand.NewPCG(uint64(seed), uint64(tt.max))), disk: newDisk(t, tt.max),
 					nodes: map[string]Node{}, need: map[coffer.ObjectID]uint64{}, stale: map[seal.ObjectKey]bool{},
 				}
+				m.disk.once, m.flat = tt.once, tt.flat
 				m.tree = m.disk.open()
 				for i := range tt.ops {
 					m.step(tt.names)
@@ -62,6 +70,9 @@ func (m *model) path(names int) string {
 		return paths[m.rnd.IntN(len(paths))]
 	}
 	p := ""
+	if m.flat {
+		p = fmt.Sprintf("d%d", m.rnd.IntN(2))
+	}
 	for range 1 + m.rnd.IntN(4)*m.rnd.IntN(2) {
 		p = join(p, fmt.Sprintf("n%d", m.rnd.IntN(names)))
 	}
@@ -114,7 +125,14 @@ func (m *model) step(names int) {
 	there, ok := m.nodes[path]
 	folder := ok && there.Type == TypeFolder
 	modified := day.Add(time.Duration(m.rnd.IntN(1e6)) * 1003)
-	switch op := m.rnd.IntN(20); {
+	op := m.rnd.IntN(20)
+	if m.flat && (op == 13 || op == 9) { // so that folders grow large, are taken apart file by file, and grow again
+		op = 19
+	}
+	if m.flat && op < 9 && len(m.nodes) > 40 && m.rnd.IntN(2) == 0 {
+		op = 10
+	}
+	switch {
 	case op < 9:
 		n := fileNode()
 		n.Name, n.Modified, n.Shared = Base(path), modified, m.rnd.IntN(9) == 0
@@ -272,7 +290,8 @@ func (m *model) renew(path string) {
 	m.expect("renew", m.tree.Renew(ctx, path, m.epoch), 0)
 	after, err := m.tree.Get(ctx, path)
 	check(m.t, err)
-	if after.Ref.Key == before.Ref.Key || after.Ref.Write == before.Ref.Write || after.Ref.ID != before.Ref.ID && path != "" {
+	if after.Ref.Key == before.Ref.Key || after.Ref.Write == before.Ref.Write ||
+		after.Ref.ID != before.Ref.ID && path != "" {
 		m.t.Fatal("a folder was not renewed")
 	}
 }

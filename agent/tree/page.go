@@ -15,7 +15,7 @@ import (
 // Sizes of pages.
 const (
 	PageSize   = 16 << 10        // bytes of a sealed page's whole plaintext, which is padded to just that
-	MaxContent = PageSize - 1200 // bytes of a page's content: the rest is for binding, signature and padding
+	MaxContent = PageSize - 1792 // bytes of a page's content: the rest is for binding, signature and padding
 )
 
 // What the members "type" and "version" of a page's content say.
@@ -72,7 +72,7 @@ func (p *Page) String() string { return "tree.Page" }
 func (p *Page) GoString() string { return p.String() }
 
 // Decode reads the content of a page that was opened with this Ref. The content is kept, and must not be changed
-// afterwards. Corrupt when it is not as doc/tree.md has it, beyond [PageSize] too; Invalid when it is of a later version.
+// afterwards. Corrupt when it is not as doc/tree.md has it, beyond [PageSize] too; Invalid when of a later version.
 func Decode(ref seal.Ref, content []byte) (*Page, error) {
 	if len(content) > PageSize {
 		return nil, corrupt("a page is too long")

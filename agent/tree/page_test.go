@@ -127,10 +127,11 @@ func TestDecodeIsStrict(t *testing.T) {
 	flipped := strings.Map(func(r rune) rune { return '0' + '1' - r }, hashOf(folderOf, "a")[:1])
 	ref := refAt(0)
 	good := map[string]string{
-		"empty":   page(""),
-		"due":     page(`,"due":9007199254740991`),
-		"file":    rows(`[0,"a","` + fileText + `"]`),
-		"nested":  rows(`[0,"a","` + id(1) + `"],[1,"b","` + id(2) + `"],[2,"a","` + fileText + `"],[0,"b","` + sub(3) + `",1]`),
+		"empty": page(""),
+		"due":   page(`,"due":9007199254740991`),
+		"file":  rows(`[0,"a","` + fileText + `"]`),
+		"nested": rows(`[0,"a","` + id(1) + `"],[1,"b","` + id(2) + `"],[2,"a","` +
+			fileText + `"],[0,"b","` + sub(3) + `",1]`),
 		"of sub":  page(ofSub + `,"rows":[[0,"a","` + fileText + `"]]`),
 		"divided": page(`,"pages":[["0","` + sub(1) + `",0,1],["10","` + sub(2) + `"]]`),
 		"times":   rows(`[0,"a","` + id(1) + `",-0.5],[0,"b","` + id(2) + `",1.000000001]`),
@@ -147,7 +148,8 @@ func TestDecodeIsStrict(t *testing.T) {
 	}
 	for what, s := range map[string]string{
 		"nothing": "", "no object": "[]", "of no type": `{"version":1}`, "of another type": `{"type":"x","version":1}`,
-		"version 0": `{"type":"coffer/page","version":0}`, "unknown member": page(`,"x":1`), "twice": page(`,"due":1,"due":1`),
+		"version 0": `{"type":"coffer/page","version":0}`, "unknown member": page(`,"x":1`),
+		"twice":    page(`,"due":1,"due":1`),
 		"too long": page("") + strings.Repeat(" ", PageSize), "trailing": page("") + "{}",
 		"due too great": page(`,"due":9007199254740992`), "due negative": page(`,"due":-1`),
 		"row null": rows("null"), "row empty": rows("[]"), "row short": rows(`[0,"a"]`), "row of rows": rows(`[0,"a",["x"]]`),

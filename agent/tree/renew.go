@@ -50,8 +50,8 @@ const renewAtOnce = 64
 
 // Renew gives the folder at the path new keys, after it was made a page of its own if need be, and makes due all keys
 // below it that are of a smaller epoch. "" is the root; [Tree.Root] then returns its new Ref. Sub-pages of the folder
-// get new keys, too, but of a very large folder only some at once. NotExist if there is nothing; Conflict for a file, whose
-// keys the caller renews himself and brings by Put; Invalid for epoch 0 and beyond [MaxEpoch].
+// get new keys, too, but of a very large folder only some at once. NotExist if there is nothing; Conflict for a file,
+// whose keys the caller renews himself and brings by Put; Invalid for epoch 0 and beyond [MaxEpoch].
 func (t *Tree) Renew(ctx context.Context, path string, epoch uint64) error {
 	if epoch == 0 || epoch > MaxEpoch {
 		return coffer.Errorf("tree", coffer.Invalid, "epoch out of range")
@@ -64,7 +64,7 @@ func (t *Tree) Renew(ctx context.Context, path string, epoch uint64) error {
 		if err := t.renew(s, epoch); err != nil {
 			return err
 		}
-		left := renewAtOnce
+		left := t.atOnce
 		return t.renewSubs(ctx, s, epoch, &left)
 	})
 }

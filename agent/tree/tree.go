@@ -68,6 +68,7 @@ type Tree struct {
 	root   seal.Ref
 	load   Loader
 	max    int // bytes of a page's content
+	atOnce int // how many sub-pages Renew renews itself
 	sheets map[coffer.ObjectID]*sheet
 	drop   map[coffer.ObjectID]bool
 
@@ -92,7 +93,7 @@ type sheet struct {
 // At returns the tree whose root page is at the Ref.
 func At(root seal.Ref, load Loader) *Tree {
 	return &Tree{
-		root: root, load: load, max: MaxContent,
+		root: root, load: load, max: MaxContent, atOnce: renewAtOnce,
 		sheets: make(map[coffer.ObjectID]*sheet), drop: make(map[coffer.ObjectID]bool),
 	}
 }

@@ -148,7 +148,8 @@ func TestGuest(t *testing.T) {
 	_, detach := reader.Detach(ctx, "moved")
 	for what, err := range map[string]error{
 		"put": reader.Put(ctx, "x", fileNode()), "remove": reader.Remove(ctx, "new/f00001.txt"), "cut": cut,
-		"move": reader.Move(ctx, "new", "old"), "renew": reader.Renew(ctx, "", 9), "shared": reader.SetShared(ctx, "new", true),
+		"move": reader.Move(ctx, "new", "old"), "renew": reader.Renew(ctx, "", 9),
+		"shared":      reader.SetShared(ctx, "new", true),
 		"make folder": reader.MakeFolder(ctx, "x", day),
 	} {
 		if !errors.Is(err, coffer.Denied) {
