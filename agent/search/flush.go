@@ -16,12 +16,11 @@ const mergeRatio = 8
 
 // Flush writes what is pending into a segment, together with the newer segments that have become too many. It returns
 // the manifest that is now to be committed in the place of the manifest before and of all deltas that were given or
-// added, and the blocks to be dropped after that. The index goes on with the new manifest at once: if it cannot
-// be committed, drop what [Index.Made] returns and Open the index anew. Without anything pending it returns the manifest as it is.
-//
-// Memory is needed for what is pending, four bytes for each document of the segments that are merged, and the longest
-// posting list. The errors are those of Blocks; and Corrupt. Then nothing has changed, and the blocks that were put are
-// dropped again as far as possible.
+// added, and the blocks to be dropped after that. The index goes on with the new manifest at once: if it cannot be
+// committed, drop what [Index.Made] returns and Open the index anew. Without anything pending it returns the manifest
+// as it is. Memory is needed for what is pending, four bytes for each document of the segments that are merged, and
+// the longest posting list. The errors are those of Blocks; and Corrupt. Then nothing has changed, and the blocks that
+// were put are dropped again as far as possible.
 func (x *Index) Flush(ctx context.Context) (manifest []byte, drop []seal.Ref, err error) {
 	return x.flush(ctx, false)
 }
