@@ -420,7 +420,7 @@ func (c *cut) folder(p place, depth int) (bool, error) {
 // Move moves a file, or a folder with all in it, and makes the folders that are missing on the way. Ids and keys stay;
 // what was due stays due. NotExist if there is nothing at from, Conflict if something is at to, Invalid for the root,
 // into the folder itself, and where what stands in the same page would come to lie deeper than [MaxDepth]. What is in
-// pages further below may come to lie too deep, or at too long a path, to be reached until a folder above is moved back.
+// pages further below may come to lie too deep, or at too long a path, to be reached until a folder above moves back.
 //
 // Who could read the folder that it stood in knows its keys: renew it if he is not to read on.
 func (t *Tree) Move(ctx context.Context, from, to string) error {

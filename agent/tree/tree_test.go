@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -460,5 +462,71 @@ func TestMovedStaysDue(t *testing.T) {
 	}
 	if found != 32 {
 		t.Errorf("%d files were due", found)
+	}
+}
+
+// TestDividedStaysDue: while a folder that was renewed is divided further, and its sub-pages become one again, what is
+// due in it stays so.
+func TestDividedStaysDue(t *testing.T) {
+	for _, max := range []int{800, 3000} {
+		for _, once := range []int{0, 3, 64} {
+			for seed := range 10 {
+				t.Run(fmt.Sprintf("max=%d/once=%d/seed=%d", max, once, seed), func(t *testing.T) {
+					stayDue(t, max, once, rand.New(rand.NewPCG(uint64(seed), 1)))
+				})
+			}
+		}
+	}
+}
+
+func stayDue(t *testing.T, max, once int, rnd *rand.Rand) {
+	const epoch = 4
+	d := newDisk(t, max)
+	d.once = once
+	tr := d.open()
+	old := make(map[string]Node)
+	for i := range 40 {
+		path := fmt.Sprintf("a/%d", i)
+		old[path] = put(t, tr, path)
+	}
+	tr = d.commit(tr)
+	check(t, tr.Renew(ctx, "a", epoch))
+	tr = d.commit(tr)
+	grows := rnd.IntN(2) == 0
+	for i := 0; len(old) > 0; i++ {
+		paths := slices.Sorted(maps.Keys(old))
+		path := paths[rnd.IntN(len(paths))]
+		switch op := rnd.IntN(4); {
+		case grows && op < 3:
+			n := fileNode()
+			n.Epoch = epoch
+			check(t, tr.Put(ctx, fmt.Sprintf("a/new%d", i), n))
+		case op%2 == 0:
+			n := old[path]
+			n.Ref, n.Epoch = n.Ref.Renewed(), epoch
+			check(t, tr.Put(ctx, path, n))
+			delete(old, path)
+		default:
+			check(t, tr.Remove(ctx, path))
+			delete(old, path)
+		}
+		if rnd.IntN(4) == 0 {
+			tr = d.commit(tr)
+		}
+		for path := range old {
+			if e, err := tr.EpochFor(ctx, path); err != nil || e != epoch {
+				t.Fatalf("after %d steps keys of epoch %d are due, %v", i+1, e, err)
+			}
+		}
+		if i%5 > 0 {
+			continue
+		}
+		// The walk must find them, too; it may change the pages, so it walks what was written.
+		d.commit(tr)
+		found, more, err := d.open().Due(ctx, "", 1000)
+		if err != nil || more || len(found) != len(old) {
+			t.Fatalf("after %d steps %d of %d are found, %v, %v", i+1, len(found), len(old), more, err)
+		}
+		tr = d.open()
 	}
 }
