@@ -56,7 +56,7 @@ func (t *txn) box(ctx context.Context, n int) (*box, error) {
 	}
 	b := &box{Type: boxType}
 	if n < t.head.Boxes {
-		ref, err := t.a.numbered(ctx, "box", n)
+		ref, err := t.a.placeBy(ctx, t.by, "box "+strconv.Itoa(n))
 		if err != nil {
 			return nil, err
 		}

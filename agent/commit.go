@@ -77,14 +77,6 @@ func (a *Agent) commit(ctx context.Context, change func(context.Context, *txn) e
 
 // run commits the edits and tells each of them what came of it.
 func (a *Agent) run(ctx context.Context, batch []*edit) {
-	if err := a.expire(ctx); err != nil {
-		a.tell(ctx, batch, err)
-		return
-	}
-	a.attempt(ctx, batch)
-}
-
-func (a *Agent) attempt(ctx context.Context, batch []*edit) {
 	var err error
 	for range maxAttempts {
 		var t *txn
@@ -137,7 +129,8 @@ type txn struct {
 	turn    uint64
 	changed []*grantRecord // records of grants that are new or changed
 	touched bool           // the head itself is changed
-	after   []func([]*known)
+	moving  bool           // to the places that follow from another secret
+	after   []func()       // once it is committed
 	records []*known
 }
 
@@ -150,7 +143,10 @@ func (a *Agent) begin(ctx context.Context) (*txn, error) {
 	t := v.change()
 	t.next = *v.head
 	t.next.Log = slices.Clone(v.head.Log)
-	return t, nil
+	if err := t.rotate(ctx); err != nil {
+		return nil, err
+	}
+	return t, t.expire(ctx)
 }
 
 // change begins a commit on what was seen.
@@ -188,8 +184,10 @@ func (t *txn) erase(id coffer.ObjectID) {
 // putRecord seals one of the agent's own records, of a fixed size, into the commit.
 func (t *txn) putRecord(ctx context.Context, ref seal.Ref, there *known, content []byte, decoded any) error {
 	var before *revision
-	if there != nil {
+	if there != nil && there.ref.ID == ref.ID {
 		before = there.revision
+	} else if there != nil {
+		t.erase(there.ref.ID)
 	}
 	d, err := t.sealAs(ctx, ref, before, seal.Plain{Content: content},
 		seal.ObjectOptions{Size: recordSize, Fixed: true, Time: t.now})
@@ -252,7 +250,7 @@ func (t *txn) apply(ctx context.Context) error {
 		a.drop(ctx, id)
 	}
 	for _, f := range t.after {
-		f(t.records)
+		f()
 	}
 	return nil
 }
@@ -261,7 +259,7 @@ func (t *txn) apply(ctx context.Context) error {
 func (t *txn) putHead(ctx context.Context) error {
 	h := &t.next
 	h.Commits++
-	h.Seen = t.a.feed.history.seen()
+	h.Seen, h.Root = t.a.feed.history.seen(), newRefJSON(t.tree.Root())
 	if len(t.delta.Documents)+len(t.delta.Removed) > 0 {
 		b, err := t.delta.Encode()
 		if err != nil {
@@ -272,12 +270,10 @@ func (t *txn) putHead(ctx context.Context) error {
 	for _, g := range t.changed {
 		h.Log = append(h.Log, entry{Grant: g})
 	}
-	content, err := jose.Encode(h)
-	if err == nil && len(content) > maxRecord {
-		if err = t.settle(ctx, h); err == nil {
-			content, err = jose.Encode(h)
-		}
+	if err := t.settle(ctx, h); err != nil {
+		return err
 	}
+	content, err := jose.Encode(h)
 	if err != nil {
 		return err
 	}
@@ -288,8 +284,37 @@ func (t *txn) putHead(ctx context.Context) error {
 	return t.putRecord(ctx, ref, t.written, content, nil)
 }
 
-// settle empties the head's log: into a new segment of the search index, and into the registers of grants.
+// What a head's log may hold of each kind, in bytes of JSON. The two are apart, so that when the index is written does
+// not tell whether something was granted.
+const (
+	maxDeltas = maxRecord / 2
+	maxGrants = maxRecord / 4
+)
+
+// settle moves what the head's log has no room for into a new segment of the search index, and into the registers of
+// grants.
 func (t *txn) settle(ctx context.Context, h *head) error {
+	var deltas, grants int
+	for _, e := range h.Log {
+		b, err := jose.Encode(e)
+		if err != nil {
+			return err
+		}
+		if e.Grant != nil {
+			grants += len(b)
+		} else {
+			deltas += len(b)
+		}
+	}
+	if grants > maxGrants || t.moving {
+		if err := t.settleGrants(ctx, h); err != nil {
+			return err
+		}
+		h.Log = slices.DeleteFunc(h.Log, func(e entry) bool { return e.Grant != nil })
+	}
+	if deltas <= maxDeltas {
+		return nil
+	}
 	x, err := t.a.index(h)
 	if err != nil {
 		return err
@@ -299,11 +324,8 @@ func (t *txn) settle(ctx context.Context, h *head) error {
 		return err
 	}
 	h.Index = manifest
-	if err := t.settleGrants(ctx, h); err != nil {
-		return err
-	}
-	h.Log = nil
-	t.after = append(t.after, func([]*known) {
+	h.Log = slices.DeleteFunc(h.Log, func(e entry) bool { return e.Grant == nil })
+	t.after = append(t.after, func() {
 		// They are of no use to anybody now; what is left behind by a crash shows in a check.
 		_ = (*blocks)(t.a).Drop(context.WithoutCancel(ctx), drop...)
 	})

@@ -86,6 +86,13 @@ func (a *Agent) objectNow(ctx context.Context, path string) (o *Object, err erro
 			above = append(above, c.Ref.ID)
 			strict = strict || c.Shared
 		}
+		if !strict && n.Type != TypeFile {
+			if c, err := v.tree.Get(ctx, typePath(n.Type)); err == nil {
+				strict = c.Shared
+			} else if !errors.Is(err, coffer.NotExist) {
+				return err
+			}
+		}
 		r, err := a.readBelow(ctx, v, n, above)
 		if err != nil {
 			return err

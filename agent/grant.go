@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -220,7 +221,7 @@ func (v *view) grants(ctx context.Context) (*grants, error) {
 }
 
 func (v *view) register(ctx context.Context, n int) (*register, *known, error) {
-	ref, err := v.a.numbered(ctx, "register", n)
+	ref, err := v.a.placeBy(ctx, v.by, "register "+strconv.Itoa(n))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -292,6 +293,11 @@ func (t *txn) settleGrants(ctx context.Context, h *head) error {
 		}
 	}
 	for n := range h.Registers {
+		if t.moving {
+			if _, err := load(n); err != nil {
+				return err
+			}
+		}
 		p := pages[n]
 		if p == nil {
 			continue

@@ -20,6 +20,7 @@ func (a *Agent) former(did string) bool { return slices.Contains(a.formerDIDs(),
 // A guest is a reader in what another owner shared.
 type guest struct {
 	From        string
+	former      []string // what the owner was called before
 	Ref         seal.Ref
 	Above       []coffer.ObjectID
 	Certificate *certificate
@@ -55,6 +56,9 @@ func (a *Agent) In(i *Invitation, vault coffer.Vault) (*Agent, error) {
 		From: i.From, Ref: ref, Above: i.d.Above, Certificate: i.d.Certificate, folder: i.Folder, name: i.Name, d: i.d,
 		box: box, known: make(map[coffer.ObjectID]seal.Ref),
 	}
+	if g.former, err = names(i.From, i.d.Former); err != nil {
+		return nil, err
+	}
 	g.meet(ref)
 	g.meet(box)
 	o := a.Options
@@ -65,7 +69,7 @@ func (a *Agent) In(i *Invitation, vault coffer.Vault) (*Agent, error) {
 }
 
 // owners returns the identifiers of the vault's owner.
-func (g *guest) owners() []string { return []string{g.From} }
+func (g *guest) owners() []string { return append([]string{g.From}, g.former...) }
 
 // meet remembers the keys of an object.
 func (g *guest) meet(r seal.Ref) {

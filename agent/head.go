@@ -33,6 +33,7 @@ type head struct {
 	Boxes     int    `json:"boxes,omitzero"`
 	Seen      string `json:"seen,omitempty"` // the last checkpoint of the vault's history that the writer knew
 	Jobs      []job  `json:"jobs,omitempty"`
+	Keys      []int  `json:"keys,omitempty"` // how many generations of keys there were
 }
 
 // An entry of a head's log is one thing that a commit did.
@@ -73,9 +74,14 @@ func (w refJSON) ref() (r seal.Ref, err error) {
 
 // place returns the Ref of one of the agent's own records: it follows from the owner's secret, so that a device needs
 // nothing but the keyring to find it.
-func (a *Agent) place(ctx context.Context, what string) (r seal.Ref, err error) {
+func (a *Agent) place(ctx context.Context, what string) (seal.Ref, error) {
+	return a.placeBy(ctx, a.Keyring, what)
+}
+
+// placeBy is place with the secret as it is, or was, for this owner.
+func (a *Agent) placeBy(ctx context.Context, by coffer.Owner, what string) (r seal.Ref, err error) {
 	derive := func(part string) ([]byte, error) {
-		return a.Keyring.Derive(ctx, "coffer record 2\x00"+a.Space+"\x00"+what+"\x00"+part)
+		return by.Derive(ctx, "coffer record 2\x00"+a.Space+"\x00"+what+"\x00"+part)
 	}
 	id, err := derive("id")
 	if err != nil {
@@ -99,7 +105,9 @@ func (a *Agent) place(ctx context.Context, what string) (r seal.Ref, err error) 
 type view struct {
 	a       *Agent
 	head    *head
-	written *known // the head as it was found; nil when there is none yet
+	written *known       // the head as it was found; nil when there is none yet
+	by      coffer.Owner // whose secret its places follow from: the newest, or one before (rotate.go)
+	stale   bool         // it was written before the keys were rotated
 	tree    *tree.Tree
 	list    *grants // once they were needed
 
@@ -112,7 +120,7 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 	if err := a.refresh(ctx); err != nil {
 		return nil, err
 	}
-	v := &view{a: a, pages: make(map[coffer.ObjectID]*known)}
+	v := &view{a: a, by: a.Keyring, pages: make(map[coffer.ObjectID]*known)}
 	if a.guest != nil {
 		v.tree = tree.At(a.guest.root(), v.page)
 		return v, nil
@@ -122,6 +130,9 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 		return nil, err
 	}
 	k, err := a.record(ctx, ref, a.mine)
+	if errors.Is(err, coffer.NotExist) {
+		k, err = v.before(ctx)
+	}
 	switch {
 	case errors.Is(err, coffer.NotExist) && !a.feed.history.begun():
 		root := seal.NewRef()
@@ -139,6 +150,9 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 	}
 	v.written = k
 	if v.head, err = decodeHead(k); err != nil {
+		return nil, err
+	}
+	if err := v.compare(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.hear(ctx, v.head.Seen); err != nil {

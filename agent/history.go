@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"strings"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/ledger"
@@ -70,11 +71,58 @@ func (a *Agent) recall(ctx context.Context) error {
 			known = false
 		}
 		f.history.watch = w
+		if !known {
+			return a.join(ctx)
+		}
 	}
 	if known {
 		f.cursor, f.history.number = n.Cursor, n.Number
 	}
 	return nil
+}
+
+// joinBeyond is how many changes a device that is new reads from the beginning; of a longer history it only makes sure
+// that it is one of what is signed, and goes on from there.
+const joinBeyond = 2048
+
+// join begins with what the vault signs now, if its history is long: a new device needs no more than what it touches.
+// What was before, a check of the whole vault reads. The caller holds the lock.
+func (a *Agent) join(ctx context.Context) error {
+	f := &a.feed
+	w := f.history.watch
+	vault, err := coffer.ParseVaultID(a.URL[strings.LastIndexByte(a.URL, '/')+1:])
+	if err != nil {
+		return nil // no vault of this program's nodes: its cursors are unknown
+	}
+	note, err := a.Log.Checkpoint(ctx)
+	if errors.Is(err, coffer.NotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	c, err := ledger.Open(w.Key(), w.Origin(), note)
+	if err != nil {
+		return err
+	}
+	if c.Size <= joinBeyond {
+		return nil
+	}
+	proof, err := a.Log.Inclusion(ctx, c.Size-1, c.Size)
+	if err != nil {
+		return err
+	}
+	for last, err := range a.Vault.Changes(ctx, ledger.Cursor(vault, c.Size-1), false) {
+		if err != nil {
+			return err
+		}
+		if err := w.Join(note, last, proof); err != nil {
+			return err
+		}
+		f.cursor, f.history.number = last.Cursor, last.Number
+		f.history.asked, f.history.checked = true, last.Number
+		return nil
+	}
+	return ledger.ErrWithheld
 }
 
 // remember notes what this device knows. The caller holds the lock.
@@ -97,16 +145,23 @@ func (a *Agent) checkpoint(ctx context.Context) error {
 	if h.watch == nil || h.asked && h.number < h.checked+checkEvery {
 		return nil
 	}
-	due := h.watch.Due()
-	note, err := a.Log.Checkpoint(ctx)
-	if errors.Is(err, coffer.NotExist) && due == 0 {
-		return nil // the vault signs none, and never did
+	for {
+		due := h.watch.Due()
+		note, err := a.Log.Checkpoint(ctx)
+		if errors.Is(err, coffer.NotExist) && due == 0 {
+			return nil // the vault signs none, and never did
+		}
+		if err != nil {
+			return err
+		}
+		h.asked, h.checked = true, h.number
+		if err = h.watch.Checkpoint(note, due); !errors.Is(err, coffer.Conflict) {
+			return err // otherwise own writes were acknowledged meanwhile
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	h.asked, h.checked = true, h.number
-	return h.watch.Checkpoint(note, due)
 }
 
 // hear compares a checkpoint that another device of the owner has seen with what this one knows.

@@ -37,6 +37,7 @@ type delivery struct {
 	Slot        int               `json:"slot"`
 	Above       []coffer.ObjectID `json:"above,omitempty"` // the folders that hold it
 	Certificate *certificate      `json:"certificate,omitempty"`
+	Former      []string          `json:"former,omitempty"` // statements of what the owner was called before
 	Statement   base64url         `json:"statement,omitempty"`
 }
 
@@ -86,6 +87,9 @@ func (v *view) link(ctx context.Context, g *grantRecord, name string, ref seal.R
 			return "", err
 		}
 		d.Certificate = c
+	}
+	if d.Former, err = a.successions(); err != nil {
+		return "", err
 	}
 	message, err := d.statement()
 	if d.Statement, err = a.sign(ctx, message, err); err != nil {

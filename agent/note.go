@@ -16,6 +16,7 @@ const (
 	noteUpload   = "upload"
 	noteDownload = "download"
 	noteHistory  = "history"
+	noteMoved    = "moved"
 )
 
 // maxNote bounds a note that is read.
@@ -69,6 +70,18 @@ func (a *Agent) load(ctx context.Context, kind, what string, v any) bool {
 	if a.Journal == nil {
 		return false
 	}
+	if a.loadNote(ctx, kind, what, v) {
+		return true
+	}
+	for _, before := range a.before() {
+		if before.loadNote(ctx, kind, what, v) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *Agent) loadNote(ctx context.Context, kind, what string, v any) bool {
 	name, err := a.noteName(ctx, kind, what)
 	if err != nil {
 		return false

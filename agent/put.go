@@ -162,8 +162,8 @@ func (t *txn) target(ctx context.Context, path string, over *Info) (ref seal.Ref
 func (t *txn) put(ctx context.Context, path string, ref seal.Ref, there *revision, c *content, p seal.Plain,
 	o PutOptions) (Info, error) {
 	opts := seal.ObjectOptions{Time: t.now, Recipients: o.Foreign, Blind: o.Blind}
-	if there != nil {
-		opts.Keep = there.kept()
+	if err := t.blind(ctx, path, c, there, &opts); err != nil {
+		return Info{}, err
 	}
 	d, err := t.sealAs(ctx, ref, there, p, opts)
 	if err != nil {

@@ -170,9 +170,17 @@ func (t *txn) rekey(ctx context.Context, g *grantRecord) error {
 
 // renewed seals what is present of an object anew, under new keys, with this stream.
 func (t *txn) renewed(ctx context.Context, path string, n tree.Node, r *revision, epoch uint64, s *seal.Stream) error {
+	due, err := t.tree.EpochFor(ctx, path)
+	if err != nil {
+		return err
+	}
+	epoch = max(epoch, due) // somebody may have been cut off again since
+	opts := seal.ObjectOptions{Origin: r.origin(), Time: t.now}
+	if opts.Blind, opts.Keep, err = t.blinded(ctx, path, r); err != nil {
+		return err
+	}
 	ref := n.Ref.Renewed()
-	d, err := t.sealAs(ctx, ref, r, seal.Plain{Content: r.opened.Content, Stream: s},
-		seal.ObjectOptions{Origin: r.origin(), Time: t.now, Keep: r.kept()})
+	d, err := t.sealAs(ctx, ref, r, seal.Plain{Content: r.opened.Content, Stream: s}, opts)
 	if err != nil {
 		return err
 	}
@@ -205,46 +213,21 @@ func (t *txn) relink(ctx context.Context, path string, n tree.Node) error {
 
 // expire ends the grants whose time is over, before anything else is written: nothing that is stored afterwards opens
 // for their readers.
-func (a *Agent) expire(ctx context.Context) error {
-	if a.guest != nil {
-		return nil
-	}
-	v, err := a.look(ctx)
+func (t *txn) expire(ctx context.Context) error {
+	list, err := t.grants(ctx)
 	if err != nil {
 		return err
 	}
-	list, err := v.grants(ctx)
-	if err != nil {
-		return err
-	}
-	var over []*grantRecord
 	for _, g := range list.all {
-		if g.lasts() && !a.Now().Before(g.Until) {
-			over = append(over, g)
+		if !g.lasts() || t.now.Before(g.Until) {
+			continue
 		}
-	}
-	if len(over) == 0 {
-		return nil
-	}
-	e := &edit{func(ctx context.Context, t *txn) error {
-		list, err := t.grants(ctx)
-		if err != nil {
+		if err := t.endGrant(ctx, g, expired); err != nil {
 			return err
 		}
-		for _, w := range over {
-			g := list.byID[w.ID]
-			if g == nil || !g.lasts() {
-				continue
-			}
-			if err := t.endGrant(ctx, g, expired); err != nil {
-				return err
-			}
-			if err := t.rekey(ctx, g); err != nil {
-				return err
-			}
+		if err := t.rekey(ctx, g); err != nil {
+			return err
 		}
-		return nil
-	}, make(chan error, 1)}
-	a.attempt(ctx, []*edit{e})
-	return <-e.done
+	}
+	return nil
 }

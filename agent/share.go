@@ -206,7 +206,11 @@ func (t *txn) share(ctx context.Context, path string, o ShareOptions) (*Share, e
 			return nil, err
 		}
 		g.Folder = true
-	} else if written, ok := t.wrote[ref.ID]; ok {
+	}
+	if err := t.tree.SetShared(ctx, path, true); err != nil {
+		return nil, err
+	}
+	if written, ok := t.wrote[ref.ID]; ok && !g.Folder {
 		ref = written
 	}
 	g.Scope = ref.ID

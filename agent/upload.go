@@ -32,6 +32,7 @@ type uploadNote struct {
 type upload struct {
 	path  string
 	note  uploadNote
+	ref   seal.Ref // with the keys that it is to have
 	claim *revision
 	base  *seal.Stream
 	there bool // something was at the path
@@ -66,7 +67,7 @@ func (a *Agent) upload(ctx context.Context, path string, c *content, source io.R
 		if err := u.still(ctx, t); err != nil {
 			return err
 		}
-		i, err = t.put(ctx, path, u.claim.ref, u.claim, c, seal.Plain{Content: b, Stream: done}, o)
+		i, err = t.put(ctx, path, u.ref, u.claim, c, seal.Plain{Content: b, Stream: done}, o)
 		return err
 	})
 	if err == nil && resumable {
@@ -150,9 +151,14 @@ func (a *Agent) claimOnce(ctx context.Context, path string, o PutOptions) (*uplo
 	var opts seal.ObjectOptions
 	if there != nil {
 		content, p.Stream, opts.Origin, opts.Keep = there.opened.Content, there.stream(), there.origin(), there.kept()
-		if ref == there.ref && p.Stream != nil && p.Stream.Native {
+		// Chunks of another writer may stand behind marks that only seem to be the owner's.
+		own := there.opened.Origin == nil && there.opened.Author == a.Keyring.DID()
+		if ref == there.ref && p.Stream != nil && p.Stream.Native && own {
 			u.base = p.Stream
 		}
+		u.ref, ref = ref, there.ref // until it is closed, those who could read it can
+	} else {
+		u.ref = ref
 	}
 	p.Content = content
 	d, err := t.sealAs(ctx, ref, there, p, opts)
@@ -196,7 +202,7 @@ func (a *Agent) resume(ctx context.Context, path string, s Source) (*upload, *st
 	if len(r.present) != 1 || string(r.rev[:]) != string(n.Rev) {
 		return nil, nil, nil
 	}
-	u := &upload{path: path, note: n, claim: r, there: !n.New}
+	u := &upload{path: path, note: n, ref: r.ref, claim: r, there: !n.New}
 	if st := r.stream(); st != nil && st.Native {
 		u.base = st
 	}
@@ -220,6 +226,12 @@ func (u *upload) still(ctx context.Context, t *txn) error {
 		return err
 	case err != nil || !u.there || n.Ref.ID != u.claim.ref.ID:
 		return coffer.Errorf("put", coffer.Conflict, "somebody else wrote meanwhile")
+	}
+	// Keys that are due since the upload began are those of the content, too.
+	if due, err := t.tree.EpochFor(ctx, u.path); err != nil {
+		return err
+	} else if n.Epoch < due && u.ref.Key == n.Ref.Key {
+		return coffer.Errorf("put", coffer.Conflict, "access was revoked meanwhile; put it again")
 	}
 	return nil
 }

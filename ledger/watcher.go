@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base64"
+	"math/bits"
 	"slices"
 
 	"github.com/cofferhq/coffer"
@@ -84,6 +85,36 @@ func NewWatcher(origin string, key *Verifier) (*Watcher, error) {
 		return nil, err
 	}
 	return &Watcher{origin: origin, verifier: key}, nil
+}
+
+// Join begins with a checkpoint instead of the beginning of the log, for a device that was not there before: signed is a
+// checkpoint that the node answered with, last the change with its size for number, and proof the proof of its
+// inclusion ([Log].Inclusion). What was before is the node's word, which other devices' checkpoints can refute
+// ([Watcher.Heard]). Invalid when something was seen already; ErrUnsigned and ErrForked as for [Watcher.Checkpoint].
+func (w *Watcher) Join(signed []byte, last coffer.Change, proof []Hash) error {
+	m, err := w.open(signed)
+	if err != nil {
+		return err
+	}
+	if w.frontier.size > 0 || w.signed.note != nil || w.ended || m.Size == 0 {
+		return coffer.Errorf("watcher", coffer.Invalid, "has begun already, or the log is empty")
+	}
+	leaf := LeafHash(last)
+	if last.Number != m.Size || CheckInclusion(proof, m.Size-1, leaf, m.Checkpoint) != nil {
+		return &Fault{Err: ErrForked, Newer: m.note}
+	}
+	// All that stands in the proof of the last leaf is to its left: the perfect subtrees, smallest first, of which those
+	// that are joined on the way are of its own.
+	f := Frontier{size: m.Size - 1}
+	for i := bits.OnesCount64(f.size); i > 0; i-- {
+		f.hashes = append(f.hashes, proof[i-1])
+	}
+	f.Append(leaf)
+	if f.Root() != m.Root {
+		return &Fault{Err: ErrForked, Newer: m.note}
+	}
+	w.frontier, w.signed, w.cursor = f, m, bounded(last.Cursor)
+	return nil
 }
 
 // Origin returns the origin of the log.
