@@ -245,16 +245,21 @@ func raceForPatch(b *bench) {
 	}
 	for round := range 30 {
 		next := s.next(coffer.Stream{Chunks: 4, Patch: s.d.Sequence})
+		begun := make(chan struct{}, 8)
 		together(9, func(i int) {
 			if i == 8 {
+				for range round % 8 { // so that some are in time
+					<-begun
+				}
 				results, err := b.Apply(b.ctx, b.put(next))
 				note(err, results)
 				return
 			}
-			c := store.Chunk{ID: s.d.ID, Blob: fmt.Sprint(round, "-", i), Ref: coffer.ChunkRef{
-				Sequence: s.d.Sequence, Index: uint64(i % 4), Size: int64(i)}}
+			c := store.Chunk{ID: s.d.ID, Blob: fmt.Sprintf("round %d, %d", round, i), Ref: coffer.ChunkRef{
+				Sequence: next.Stream.Patch, Index: uint64(i % 4), Size: int64(i)}}
 			results, err := b.Apply(b.ctx, b.attachment(c))
 			note(err, results, c.Blob)
+			begun <- struct{}{}
 		})
 		s.d = next
 		b.has(s.d)
@@ -267,5 +272,8 @@ func raceForPatch(b *bench) {
 				b.Fatal("a chunk is there that was released, or that nobody attached")
 			}
 		}
+	}
+	if len(attached) < 4+60 {
+		b.Errorf("only %d chunks were attached in time", len(attached))
 	}
 }
