@@ -19,6 +19,7 @@ import (
 type Grant struct {
 	ID      string
 	Path    string // what was granted, as it was called then
+	Type    string // what was granted is all of this type; Path then names nothing that can be asked for
 	Folder  bool   // everything in it, too
 	Fields  []string
 	With    string // identifier of the reader
@@ -27,6 +28,15 @@ type Grant struct {
 	Since   time.Time
 	Until   time.Time
 	Ended   *Ending // nil while it lasts
+
+	Statements []Statement // the owner's: that it was given, and that it is over
+}
+
+// A Statement is what somebody signed for the purpose [coffer.Statement], with a key of that time.
+type Statement struct {
+	By        string // identifier of who signed
+	Message   []byte // a label, a zero byte, and JSON in the form of RFC 8785 (doc/objects.md, section "Grants")
+	Signature []byte // Ed25519
 }
 
 // An Ending is the owner's signed statement that a grant is over.
@@ -47,6 +57,7 @@ type grantRecord struct {
 	Scope     coffer.ObjectID `json:"scope"`
 	Folder    bool            `json:"folder,omitzero"`
 	Path      string          `json:"path"`
+	Type      string          `json:"type,omitzero"`   // of a grant by type
 	Source    coffer.ObjectID `json:"source,omitzero"` // of an excerpt: the object that it is from
 	Fields    []string        `json:"fields,omitempty"`
 	With      string          `json:"with"`
@@ -83,11 +94,17 @@ const (
 
 func (g *grantRecord) grant() *Grant {
 	out := &Grant{
-		ID: g.ID, Path: g.Path, Folder: g.Folder, Fields: g.Fields, With: g.With, Group: g.Group, Actions: g.Actions,
+		ID: g.ID, Path: g.Path, Type: g.Type, Folder: g.Folder, Fields: g.Fields, With: g.With, Group: g.Group, Actions: g.Actions,
 		Since: g.Since, Until: g.Until,
+	}
+	if message, err := g.statement(); err == nil {
+		out.Statements = append(out.Statements, Statement{g.By, message, g.Statement})
 	}
 	if e := g.Ending; e != nil {
 		out.Ended = &Ending{At: e.At, Reason: e.Reason, From: g.From, To: e.To}
+		if message, err := e.statement(g); err == nil {
+			out.Statements = append(out.Statements, Statement{e.By, message, e.Statement})
+		}
 	}
 	return out
 }

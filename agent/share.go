@@ -34,6 +34,8 @@ type ShareOptions struct {
 	Actions []grant.Action // nil is reading; otherwise reading must be among them
 	Until   time.Time      // at most a year away; zero is a year less a day
 	Fields  []string       // of a typed object: only these, by their dotted names; nil is all
+
+	typ string // what is shared is all of this type
 }
 
 // A Share is a grant and the link to give to the reader, who needs nothing else and whom the owner need not be online
@@ -107,6 +109,10 @@ func (a *Agent) ShareType(ctx context.Context, typ string, readers ...ShareOptio
 	}
 	if err := a.collect(ctx, typ); err != nil {
 		return nil, err
+	}
+	readers = slices.Clone(readers)
+	for i := range readers {
+		readers[i].typ = typ
 	}
 	return a.shareAt(ctx, typePath(typ), readers)
 }
@@ -184,7 +190,7 @@ func (t *txn) share(ctx context.Context, path string, o ShareOptions) (*Share, e
 		return nil, err
 	}
 	g := &grantRecord{
-		ID: newGrantID(), Path: path, With: c.DID, Group: o.Group, Actions: o.Actions, Since: now, Until: o.Until,
+		ID: newGrantID(), Path: path, Type: o.typ, With: c.DID, Group: o.Group, Actions: o.Actions, Since: now, Until: o.Until,
 		From: a.feed.history.size(), By: a.Keyring.DID(), register: -1,
 	}
 	if g.Group != "" && len(g.Group) > maxText {
