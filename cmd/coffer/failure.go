@@ -154,6 +154,8 @@ func (p *program) fail(err error) int {
 	var f *failure
 	if errors.As(err, &f) && f.next != "" {
 		message += "; " + f.next
+	} else if code == exitCorrupt && p.early {
+		message += `; if this vault was made by an earlier version of coffer, run "coffer upgrade"`
 	} else if code == exitUnavailable && p.node != "" {
 		message += "; is the node at " + p.node + " running and to be reached?"
 	}

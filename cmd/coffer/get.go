@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -14,8 +13,20 @@ import (
 )
 
 type getCommand struct {
-	Path string `arg:"" help:"File, object or folder; the link of a share (coffer:…); or a document's id (z19…)."`
-	Out  string `arg:"" help:"Where to put it: below OUT if that is a folder; - is standard output."`
+	Path string `arg:"" help:"File, object or folder. Or of a share: NAME:PATH, LINK, or LINK:PATH."`
+	Out  string `arg:"" optional:"" help:"Where to put it: below OUT if that is a folder; - is standard output. Default: here, under its name."`
+}
+
+// Help says more.
+func (getCommand) Help() string {
+	return `After an interruption, the same command goes on where it stopped.
+
+Examples:
+  coffer get tax/2025.pdf .
+  coffer get tax ~/restored
+  coffer get backup/shop.sql - | psql shop
+  coffer get "coffer:AbC…" report.pdf
+  coffer get album:2025/summer.jpg`
 }
 
 // A fetched is the result for one file or object.
@@ -31,104 +42,37 @@ func (c *getCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer o.close()
-	t := &transfer{program: p, owner: o}
-	if isLink(c.Path) {
-		err = c.link(ctx, t)
-	} else if id, notID := coffer.ParseObjectID(c.Path); notID == nil {
-		err = c.byID(ctx, t, id)
-	} else {
-		err = c.byPath(ctx, t)
+	s, err := o.spot(ctx, c.Path)
+	if err != nil {
+		return err
 	}
+	err = c.at(ctx, &transfer{program: p, owner: o, at: s})
 	if ctx.Err() != nil {
 		return interruptedTransfer(c.Out != "-")
 	}
 	return err
 }
 
-// byPath fetches what the owner keeps under the path.
-func (c *getCommand) byPath(ctx context.Context, t *transfer) error {
-	there, err := t.owner.Stat(ctx, c.Path)
-	if errors.Is(err, coffer.NotExist) {
-		return failed(coffer.NotExist, `see what there is with "coffer ls -r"`, "there is no %s in the vault", c.Path)
-	}
-	if err != nil {
-		return explain(err, "", "cannot look at %s", shown(c.Path))
-	}
-	if there.IsFolder() {
-		return c.folder(ctx, t, there.Path)
-	}
-	object, err := t.owner.Get(ctx, there.Path)
-	if err != nil {
-		return explain(err, "", "cannot get %s", c.Path)
-	}
-	return c.single(ctx, t, object)
-}
-
-// byID fetches a document of the vault, whoever wrote it.
-func (c *getCommand) byID(ctx context.Context, t *transfer, id coffer.ObjectID) error {
-	object, err := t.owner.GetID(ctx, id)
-	if errors.Is(err, coffer.NotExist) {
-		return failed(coffer.NotExist, "", "there is no such document in the vault, or none for you")
-	}
-	if err != nil {
-		return explain(err, "", "cannot get the document")
-	}
-	return c.single(ctx, t, object)
-}
-
-// link fetches what somebody shared.
-func (c *getCommand) link(ctx context.Context, t *transfer) error {
-	l, guest, err := t.program.follow(t.owner, c.Path)
-	if err != nil {
-		return err
-	}
-	if len(l.Objects) == 1 {
-		object, err := guest.GetID(ctx, l.Objects[0].ID)
+// at fetches what is at the spot.
+func (c *getCommand) at(ctx context.Context, t *transfer) error {
+	s := t.at
+	if !s.whole() {
+		there, err := s.agent.Stat(ctx, s.path)
+		if errors.Is(err, coffer.NotExist) {
+			return s.missing(c.Path, err)
+		}
 		if err != nil {
-			return explainShare(explain(err, "", "cannot get what was shared"))
+			return s.explain(err, "", "cannot look at %s", shown(c.Path))
 		}
-		return c.single(ctx, t, object)
-	}
-	return c.shared(ctx, t, guest, l)
-}
-
-// isLink reports whether a path or destination is the link of a share.
-func isLink(s string) bool { return strings.HasPrefix(strings.TrimSpace(s), "coffer:") }
-
-// follow opens the text of a link, and returns an agent for the vault that it leads to.
-func (p *program) follow(o *owner, text string) (*agent.Link, *agent.Agent, error) {
-	l, err := agent.OpenLink(text)
-	if err != nil {
-		return nil, nil, explain(err, "ask for it again, and take all of it", "this is not the link of a share")
-	}
-	origin, _, _ := strings.Cut(l.Vault, "/edvs/")
-	client, err := p.dial(origin, o.ring)
-	if err != nil {
-		return nil, nil, err
-	}
-	capabilities := make([][]byte, len(l.Objects))
-	for i, s := range l.Objects {
-		capabilities[i] = s.Capability
-	}
-	vault, err := client.Vault(l.Vault, capabilities...)
-	if errors.Is(err, coffer.Denied) {
-		return nil, nil, failed(coffer.Denied, `"coffer whoami" says who you are`, "this link is for somebody else")
-	}
-	if err != nil {
-		return nil, nil, explain(err, "ask for it again, and take all of it", "this is not the link of a share")
-	}
-	return l, o.In(vault), nil
-}
-
-// explainShare says why what was shared may be refused.
-func explainShare(err error) error {
-	if kind := kindOf(err); kind == coffer.NotExist || kind == coffer.Denied {
-		return &failure{
-			kind: kind, message: "the node refuses: the share was revoked, has ended, or what was shared is gone",
-			next: "ask who shared it", err: err,
+		if there.IsFolder() {
+			return c.folder(ctx, t, there.Path)
 		}
 	}
-	return err
+	object, err := s.agent.Get(ctx, s.path)
+	if err != nil {
+		return s.explain(err, "", "cannot get %s", shown(c.Path))
+	}
+	return c.single(ctx, t, object)
 }
 
 // single writes one object to OUT.
@@ -136,11 +80,11 @@ func (c *getCommand) single(ctx context.Context, t *transfer, o *agent.Object) e
 	if c.Out == "-" {
 		return c.toStdout(ctx, t, o)
 	}
-	name := o.Name()
-	if name == "" {
-		name = o.ID.String() + ".json"
-	}
+	name := t.at.name(o.Path)
 	out := c.Out
+	if out == "" {
+		out = "."
+	}
 	info, err := os.Stat(out)
 	switch {
 	case err == nil && info.IsDir():
@@ -163,12 +107,12 @@ func (c *getCommand) single(ctx context.Context, t *transfer, o *agent.Object) e
 	err = t.save(ctx, o, root, filepath.Base(out))
 	t.bar.done()
 	if err != nil {
-		return explain(err, "", "cannot %s", doing(err, c.Path, out))
+		return t.at.explain(err, "", "cannot %s", doing(err, c.Path, out))
 	}
 	if t.program.Quiet && !t.program.JSON {
 		return nil
 	}
-	return t.program.result(fetched{newItem(o.Info), out}, "wrote %s, %s", printable(out), bytesText(o.Size))
+	return t.program.result(fetched{t.at.item(o.Info), out}, "wrote %s, %s", printable(out), bytesText(o.Size))
 }
 
 // doing says what failed: to write here, or to get it from there.
@@ -176,16 +120,13 @@ func doing(err error, what, out string) string {
 	if local(err) {
 		return "write " + out
 	}
-	if isLink(what) {
-		what = "what was shared"
-	}
-	return "get " + what
+	return "get " + shown(what)
 }
 
 // toStdout writes one object to standard output. What is written before a failure is from the beginning of the object.
 func (c *getCommand) toStdout(ctx context.Context, t *transfer, o *agent.Object) error {
 	if !isTerminal(t.program.stdout) {
-		t.bar = t.program.progress(o.Name(), o.Size)
+		t.bar = t.program.progress(t.at.name(o.Path), o.Size)
 	}
 	defer t.bar.done()
 	r := o.Open(ctx)
@@ -230,21 +171,4 @@ func inside(p, folder string) string {
 		return p
 	}
 	return strings.TrimPrefix(p, folder+"/")
-}
-
-// sharedFolder returns the folder that holds all of the paths.
-func sharedFolder(paths []string) string {
-	if len(paths) == 0 {
-		return ""
-	}
-	folder := path.Dir(paths[0])
-	for _, p := range paths {
-		for folder != "." && !strings.HasPrefix(p, folder+"/") {
-			folder = path.Dir(folder)
-		}
-	}
-	if folder == "." {
-		return ""
-	}
-	return folder
 }

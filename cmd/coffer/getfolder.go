@@ -16,7 +16,6 @@ type folderGet struct {
 	*transfer
 	root *os.Root
 	out  string
-	get  func(context.Context, agent.Info) (*agent.Object, error)
 }
 
 // A getJob is one file of a folder.
@@ -25,59 +24,24 @@ type getJob struct {
 	name string // below OUT
 }
 
-// folder writes what the owner keeps in a folder into OUT.
+// folder writes what is in a folder into OUT.
 func (c *getCommand) folder(ctx context.Context, t *transfer, folder string) error {
+	if c.Out == "" {
+		if c.Out = t.at.name(folder); c.Out == "" {
+			return failed(coffer.Invalid, "give the folder to write into", "the vault as a whole has no name")
+		}
+	}
 	g, err := c.into(t)
 	if err != nil {
 		return err
 	}
 	defer g.root.Close()
-	g.get = func(ctx context.Context, i agent.Info) (*agent.Object, error) { return t.owner.Get(ctx, i.Path) }
-	return g.run(ctx, folder, func(yield func(getJob) bool) error {
-		for i, err := range t.owner.Walk(ctx, folder) {
+	return g.run(ctx, c.Path, func(yield func(getJob) bool) error {
+		for i, err := range t.at.agent.Walk(ctx, folder) {
 			if err != nil {
 				return err
 			}
 			if !yield(getJob{i, inside(i.Path, folder)}) {
-				return nil
-			}
-		}
-		return nil
-	})
-}
-
-// shared writes the objects of a link into OUT, below it as they are below the folder that holds them all.
-func (c *getCommand) shared(ctx context.Context, t *transfer, guest *agent.Agent, l *agent.Link) error {
-	var found []agent.Info
-	var paths []string
-	for _, s := range l.Objects {
-		object, err := guest.GetID(ctx, s.ID)
-		if errors.Is(err, coffer.NotExist) {
-			t.note("one of the objects is gone, or not shared any more")
-			continue
-		}
-		if err != nil {
-			return explain(err, "", "cannot get what was shared")
-		}
-		found, paths = append(found, object.Info), append(paths, object.Path)
-	}
-	if len(found) == 0 {
-		return explainShare(coffer.NotExist)
-	}
-	g, err := c.into(t)
-	if err != nil {
-		return err
-	}
-	defer g.root.Close()
-	g.get = func(ctx context.Context, i agent.Info) (*agent.Object, error) { return guest.GetID(ctx, i.ID) }
-	folder := sharedFolder(paths)
-	return g.run(ctx, "what was shared", func(yield func(getJob) bool) error {
-		for _, i := range found {
-			name := inside(i.Path, folder)
-			if name == "" {
-				name = i.ID.String() + ".json"
-			}
-			if !yield(getJob{i, name}) {
 				return nil
 			}
 		}
@@ -107,11 +71,18 @@ func (g *folderGet) run(ctx context.Context, what string, jobs func(yield func(g
 	defer g.bar.done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	todo := make(chan getJob)
+	small, large := make(chan getJob, waitingFiles), make(chan getJob, waitingFiles)
 	var workers sync.WaitGroup
-	for range filesAtOnce {
+	for n := range smallFilesAtOnce/2 + filesAtOnce {
+		todo := small
+		if n < filesAtOnce {
+			todo = large
+		}
 		workers.Go(func() {
 			for j := range todo {
+				if ctx.Err() != nil {
+					continue
+				}
 				if err := g.one(ctx, j); err != nil {
 					cancel(err)
 				}
@@ -119,6 +90,10 @@ func (g *folderGet) run(ctx context.Context, what string, jobs func(yield func(g
 		})
 	}
 	err := jobs(func(j getJob) bool {
+		todo := small
+		if j.info.Size > agent.MaxInline && !j.info.IsFolder() {
+			todo = large
+		}
 		select {
 		case todo <- j:
 			return true
@@ -126,14 +101,15 @@ func (g *folderGet) run(ctx context.Context, what string, jobs func(yield func(g
 			return false
 		}
 	})
-	close(todo)
+	close(small)
+	close(large)
 	workers.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	g.bar.done()
 	if err != nil {
-		return explain(err, "", "cannot get %s", shown(what))
+		return g.at.explain(err, "", "cannot get %s", shown(what))
 	}
 	if !g.program.JSON && !g.program.Quiet {
 		if err := g.program.result(nil, "wrote %s, %s into %s", filesText(g.files), bytesText(g.bytes),
@@ -173,7 +149,7 @@ func (g *folderGet) write(ctx context.Context, j getJob) error {
 	if err := g.root.MkdirAll(path.Dir(j.name), 0o777); err != nil {
 		return err
 	}
-	object, err := g.get(ctx, j.info)
+	object, err := g.at.agent.Get(ctx, j.info.Path)
 	if err != nil {
 		return err
 	}
@@ -185,7 +161,7 @@ func (g *folderGet) write(ctx context.Context, j getJob) error {
 	g.files++
 	g.bytes += object.Size
 	if g.program.JSON {
-		return writeJSON(g.program.stdout, fetched{newItem(object.Info), path.Join(g.out, j.name)})
+		return writeJSON(g.program.stdout, fetched{g.at.item(object.Info), path.Join(g.out, j.name)})
 	}
 	return nil
 }

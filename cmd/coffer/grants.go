@@ -2,33 +2,28 @@ package main
 
 import (
 	"context"
-	"slices"
+	"errors"
 	"strings"
-	"text/tabwriter"
-	"time"
 
+	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent"
 	"github.com/cofferhq/coffer/grant"
 )
 
 type grantsCommand struct {
 	Path string `arg:"" optional:"" help:"Only for what is there or below."`
-	All  bool   `short:"a" help:"Show those that ended or were revoked, too."`
+	All  bool   `short:"a" help:"Show those that are over, too."`
 }
 
-// A granted is how results describe a share.
-type granted struct {
-	Grant     string         `json:"grant"`
-	Path      string         `json:"path"`
-	Recipient string         `json:"recipient"`
-	Actions   []grant.Action `json:"actions"`
-	Since     time.Time      `json:"since"`
-	Until     time.Time      `json:"until"`
-	State     string         `json:"state"` // active, revoked, ended
-	Objects   int            `json:"objects"`
+// Help says more.
+func (grantsCommand) Help() string {
+	return `Examples:
+  coffer grants
+  coffer grants photos -a
+  coffer grants --json | jq -r 'select(.name=="Bob").grant'`
 }
 
-// Run lists the shares of this vault, from the owner's records.
+// Run lists the grants of this vault, from the owner's signed records.
 func (c *grantsCommand) Run(ctx context.Context, p *program) error {
 	folder, err := agent.CleanPath(c.Path)
 	if err != nil {
@@ -39,40 +34,97 @@ func (c *grantsCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer o.close()
-	var found []granted
+	t := p.table()
 	for g, err := range o.Grants(ctx) {
 		if err != nil {
-			return explain(err, "", "cannot list the shares")
+			return explain(err, "", "cannot list the grants")
 		}
-		state := "active"
-		switch {
-		case g.Revoked():
-			state = "revoked"
-		case !p.now().Before(g.Until):
-			state = "ended"
+		r := o.granted(ctx, g)
+		below := folder == "" || r.Path == folder || strings.HasPrefix(r.Path, folder+"/")
+		if !below || !c.All && r.State != "active" {
+			continue
 		}
-		below := folder == "" || g.Path == folder || strings.HasPrefix(g.Path, folder+"/")
-		if below && (c.All || state == "active") {
-			found = append(found, granted{g.ID, g.Path, g.With, g.Actions, g.Since, g.Until, state, len(g.Objects)})
-		}
-	}
-	slices.SortFunc(found, func(a, b granted) int {
-		if n := a.Since.Compare(b.Since); n != 0 {
-			return n
-		}
-		return strings.Compare(a.Grant, b.Grant)
-	})
-	w := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
-	rows := &program{stdout: w, global: p.global}
-	for _, g := range found {
-		var actions []string
-		for _, a := range g.Actions {
-			actions = append(actions, string(a))
-		}
-		if err := rows.result(g, "%s\t%s\t%s\t%s\tuntil %s\t%s", g.Grant, printable(g.Path), strings.Join(actions, ","),
-			g.State, timeText(g.Until), printable(g.Recipient)); err != nil {
+		if err := t.row(r, r.Grant, r.what(), actionsText(r.Actions), r.state(), viaText(r)); err != nil {
 			return err
 		}
 	}
-	return w.Flush()
+	return t.flush()
+}
+
+func actionsText(actions []grant.Action) string {
+	var list []string
+	for _, a := range actions {
+		list = append(list, string(a))
+	}
+	return strings.Join(list, ",")
+}
+
+// state says to a person until when a grant lasts, or how it ended.
+func (g *granted) state() string {
+	switch {
+	case g.State == "active":
+		return "until " + timeText(g.Until)
+	case g.Ended.IsZero():
+		return g.State + " " + timeText(g.Until)
+	}
+	return g.State + " " + timeText(g.Ended)
+}
+
+// viaText names the recipient of a grant, and the group.
+func viaText(g granted) string {
+	if g.Group != "" {
+		return g.Name + " (" + g.Group + ")"
+	}
+	return g.Name
+}
+
+type whoCommand struct {
+	Path string `arg:"" help:"File, object or folder."`
+}
+
+// Help says more.
+func (whoCommand) Help() string {
+	return `Whoever else can read it, or could: because of the item itself, a folder that holds it, or its type; each with the
+time from when until when, and why it ended. With --json, with the statements that you signed, for others to check.
+
+Examples:
+  coffer who photos/2026/summer.jpg
+  coffer who people/ada --json`
+}
+
+// Run tells who can read something, or could.
+func (c *whoCommand) Run(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	if err := o.own(c.Path); err != nil {
+		return err
+	}
+	list, err := o.Who(ctx, c.Path)
+	if errors.Is(err, coffer.NotExist) {
+		return failed(coffer.NotExist, `see what there is with "coffer ls -r"`, "there is no %s in the vault", c.Path)
+	}
+	if err != nil {
+		return explain(err, "", "cannot tell who can read %s", c.Path)
+	}
+	t := p.table()
+	for _, g := range list {
+		r := o.granted(ctx, g)
+		for _, s := range g.Statements {
+			r.Statements = append(r.Statements, statement{s.By, s.Message, s.Signature})
+		}
+		by := "by " + r.what()
+		if r.Group != "" {
+			by += ", group " + r.Group
+		}
+		if err := t.row(r, r.Name, actionsText(r.Actions), "since "+timeText(r.Since), r.state(), by); err != nil {
+			return err
+		}
+	}
+	if len(list) == 0 && !p.JSON {
+		p.note("Nobody else can read it, or could.")
+	}
+	return t.flush()
 }

@@ -13,11 +13,20 @@ type initCommand struct {
 	Node    string `required:"" placeholder:"URL" help:"The node that is to keep the vault."`
 	Keyring string `placeholder:"FILE" help:"Take over the identity in a keyring file of another device."`
 	KeyFile string `placeholder:"FILE" help:"Key file that protects that keyring, if any. Default: the one beside it."`
+
+	AsMyself bool `help:"Let the node know you by your identity, as nodes demand that admit people by name."`
 	protector
 }
 
 // mainVault is the referenceId of the vault that an identity's devices share.
 const mainVault = "main"
+
+// asMyself is the space of a vault that the provider knows to be the person's.
+const asMyself = "main"
+
+// spaceAt returns the space of the vault at a node. Nodes, and who compares what they know, cannot tell that the
+// vaults of two spaces are one person's.
+func spaceAt(node string) string { return "main " + node }
 
 // Run creates or takes over an identity and finds or makes its vault. An interrupted run can be repeated.
 func (c *initCommand) Run(ctx context.Context, p *program) error {
@@ -33,6 +42,10 @@ func (c *initCommand) Run(ctx context.Context, p *program) error {
 			"there is an identity in profile %s already", p.Profile)
 	}
 	made := &profile{Node: strings.TrimSuffix(c.Node, "/")}
+	made.Space = spaceAt(made.Node)
+	if c.AsMyself {
+		made.Space = asMyself
+	}
 	nobody := keyring.Generate()
 	defer nobody.Close()
 	if _, err := p.dial(made.Node, nobody); err != nil { // before there are keys for nothing
@@ -43,14 +56,13 @@ func (c *initCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer ring.Close()
-	if err := p.settle(ctx, made, ring); err != nil {
+	if err := p.settle(ctx, made, ring, c.Keyring != ""); err != nil {
 		return err
 	}
 	return p.result(struct {
 		identity
 		Protection string `json:"protection,omitempty"`
-	}{newIdentity(p, made), protection}, identityText, made.DID, made.KeyAgreement, made.HMAC, made.Vault, made.Node,
-		p.Profile)
+	}{newIdentity(p, made), protection}, "%s", made.text(p.Profile))
 }
 
 // identity returns the profile's keyring: one that an interrupted run made, one taken over, or a new one. It says what
@@ -88,31 +100,48 @@ func (c *initCommand) identity(ctx context.Context, p *program, l places) (*keyr
 }
 
 // settle finds or makes the identity's vault on the profile's node, and writes the profile.
-func (p *program) settle(ctx context.Context, c *profile, ring *keyring.Ring) error {
-	client, err := p.dial(c.Node, ring)
+func (p *program) settle(ctx context.Context, c *profile, ring *keyring.Ring, takenOver bool) error {
+	c.DID = ring.DID()
+	controller, err := c.controller(ctx, ring)
+	if err != nil {
+		return explain(err, "", "cannot use the keys")
+	}
+	client, err := p.dial(c.Node, controller)
 	if err != nil {
 		return err
 	}
-	agreement, index := ring.Key(coffer.AgreementKey), ring.Key(coffer.HMACKey)
+	agreement, index := controller.Key(coffer.AgreementKey), controller.Key(coffer.HMACKey)
 	found, err := client.FindVaults(ctx, mainVault)
 	if err == nil && len(found) == 0 {
 		var made *coffer.Config
 		made, err = client.CreateVault(ctx, &coffer.Config{
-			Controller: ring.DID(), ReferenceID: mainVault,
+			Controller: controller.DID(), ReferenceID: mainVault,
 			KeyAgreementKey: &coffer.KeyRef{ID: agreement.ID, Type: agreement.Type},
 			HMAC:            &coffer.KeyRef{ID: index.ID, Type: index.Type},
 		})
 		found = []*coffer.Config{made}
-		if errors.Is(err, coffer.Conflict) { // another device was faster
+		switch {
+		case errors.Is(err, coffer.Conflict): // another device was faster
 			found, err = client.FindVaults(ctx, mainVault)
+		case err == nil && takenOver && c.pseudonymous():
+			p.note("The identity had no vault of its own there: this one is new. If it has one that the node knows to be " +
+				"yours, made by an earlier version or with --as-myself, give --as-myself.")
 		}
+	}
+	if kind := kindOf(err); err != nil && c.pseudonymous() && (kind == coffer.Denied || kind == coffer.NotExist) {
+		return explain(err, "if it admits people by name, tell them your identity ("+ring.DID()+") and give --as-myself",
+			"the node gives no vault")
 	}
 	if err != nil {
 		return explain(err, "", "the node gives no vault")
 	}
-	if len(found) != 1 || found[0].Controller != ring.DID() || !strings.HasPrefix(found[0].ID, c.Node+"/edvs/") {
+	if len(found) != 1 || found[0].Controller != controller.DID() || !strings.HasPrefix(found[0].ID, c.Node+"/edvs/") {
 		return failed(coffer.Corrupt, "do not use this node", "the node's answer makes no sense")
 	}
-	c.DID, c.KeyAgreement, c.HMAC, c.Vault = ring.DID(), agreement.ID, index.ID, found[0].ID
+	c.KeyAgreement, c.HMAC = ring.Key(coffer.AgreementKey).ID, ring.Key(coffer.HMACKey).ID
+	c.Vault = found[0].ID
+	if c.LogKey, err = logKey(ctx, client); err != nil {
+		return err
+	}
 	return p.saveProfile(c)
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// A journal keeps the agent's notes on uploads under way as files of a folder. It keeps [agent.Journal].
+// A journal keeps the agent's notes, on transfers under way and on the vault's history, as files of a folder. It keeps
+// [agent.Journal].
 type journal struct {
 	dir string
 }
@@ -19,7 +20,7 @@ type journal struct {
 var noteName = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
 // maxNote bounds a note that is read back.
-const maxNote = 64 << 10
+const maxNote = 9 << 20
 
 func (j journal) file(name string) (string, error) {
 	if !noteName.MatchString(name) {

@@ -14,9 +14,18 @@ import (
 )
 
 type lsCommand struct {
-	Path      string `arg:"" optional:"" help:"Folder or file; without it, all at the top."`
+	Path      string `arg:"" optional:"" help:"Folder or file; without it, all at the top. Or NAME:PATH, or LINK:PATH, of a share."`
 	Long      bool   `short:"l" help:"Show size, time of change and type, too."`
 	Recursive bool   `short:"r" help:"Show what is in the folders below, too."`
+}
+
+// Help says more.
+func (lsCommand) Help() string {
+	return `Examples:
+  coffer ls -l tax
+  coffer ls -r
+  coffer ls Shared              # shares that were accepted
+  coffer ls album:              # what is in one of them`
 }
 
 // An item is how results describe an object.
@@ -28,11 +37,11 @@ type item struct {
 	Modified   time.Time       `json:"modified,omitzero"`
 	DocumentID coffer.ObjectID `json:"documentId"`
 	Sequence   uint64          `json:"sequence"`
-	Readers    []string        `json:"readers,omitempty"` // ids of the keys that can open it
+	Author     string          `json:"author,omitempty"` // who wrote the content, where that was read
 }
 
 func newItem(i agent.Info) item {
-	return item{i.Path, i.Type, i.MIME, i.Size, i.Modified, i.ID, i.Sequence, i.Readers}
+	return item{i.Path, i.Type, i.MIME, i.Size, i.Modified, i.ID, i.Sequence, i.Author}
 }
 
 // Run lists a folder, or shows a file.
@@ -42,24 +51,28 @@ func (c *lsCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer o.close()
-	list := o.List
-	if c.Recursive {
-		list = o.Walk
+	s, err := o.spot(ctx, c.Path)
+	if err != nil {
+		return err
 	}
-	there, err := o.Stat(ctx, c.Path)
+	there, err := s.stat(ctx)
 	if errors.Is(err, coffer.NotExist) {
-		return failed(coffer.NotExist, `see what there is with "coffer ls -r"`, "there is no %s in the vault", c.Path)
+		return s.missing(c.Path, err)
 	}
 	if err != nil {
-		return explain(err, "", "cannot look at %s", shown(c.Path))
+		return s.explain(err, "", "cannot look at %s", shown(c.Path))
 	}
 	found := []agent.Info{there}
 	if there.IsFolder() {
-		if found, err = collect(list(ctx, c.Path)); err != nil {
-			return explain(err, "", "cannot list %s", shown(c.Path))
+		list := s.agent.List
+		if c.Recursive {
+			list = s.agent.Walk
+		}
+		if found, err = collect(list(ctx, there.Path)); err != nil {
+			return s.explain(err, "", "cannot list %s", shown(c.Path))
 		}
 	}
-	return p.list(found, c.Long)
+	return p.list(s, found, c.Long)
 }
 
 // collect returns what the sequence yields, sorted by path.
@@ -75,21 +88,19 @@ func collect(seq iter.Seq2[agent.Info, error]) (found []agent.Info, err error) {
 }
 
 // list writes a line for each object.
-func (p *program) list(found []agent.Info, long bool) error {
+func (p *program) list(s *spot, found []agent.Info, long bool) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
 	row := &program{stdout: w, global: p.global}
 	for _, i := range found {
-		name := printable(i.Path)
-		if i.Path == "" {
-			name = i.ID.String()
-		}
+		it := s.item(i)
+		name := printable(it.Path)
 		if i.IsFolder() {
 			name += "/"
 		}
 		var err error
 		switch {
 		case p.JSON:
-			err = writeJSON(p.stdout, newItem(i))
+			err = writeJSON(p.stdout, it)
 		case long:
 			size := "-"
 			if !i.IsFolder() && i.Size >= 0 {

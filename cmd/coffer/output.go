@@ -63,6 +63,14 @@ func filesText(n int) string {
 	return strconv.Itoa(n) + " files"
 }
 
+// objectsText returns a count of objects as a person reads it.
+func objectsText(n int) string {
+	if n == 1 {
+		return "1 object"
+	}
+	return strconv.Itoa(n) + " objects"
+}
+
 // bytesText returns a count of bytes as a person reads it.
 func bytesText(n int64) string {
 	if n < 1000 {

@@ -23,6 +23,9 @@ func lock(f *os.File) bool {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }
 
+// lockShared takes a file as many processes can at once, and waits until none has it alone.
+func lockShared(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_SH) }
+
 // ownersAlone reports whether a file is a regular one of this user's that nobody else has access to.
 func ownersAlone(info fs.FileInfo) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)

@@ -13,7 +13,8 @@ type places struct {
 	config     string // file: which vault, on which node
 	identities string // file, perhaps: names and their keys, as the owner knows them
 	keyring    string // file: the keys, protected
-	journal    string // folder: what was sent so far of what is not complete
+	journal    string // folder: what was sent so far of what is not complete, and how far the vault's history is known
+	cache      string // folder: sealed objects, for the next time
 }
 
 var profileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
@@ -41,11 +42,16 @@ func (p *program) places() (l places, err error) {
 	if err != nil {
 		return l, err
 	}
+	cache, err := p.base("XDG_CACHE_HOME", ".cache")
+	if err != nil {
+		return l, err
+	}
 	return places{
 		config:     filepath.Join(config, p.Profile, "config.json"),
 		identities: filepath.Join(config, p.Profile, "identities.json"),
 		keyring:    filepath.Join(data, p.Profile, "keyring.json"),
 		journal:    filepath.Join(state, p.Profile, "journal"),
+		cache:      filepath.Join(cache, p.Profile, "objects"),
 	}, nil
 }
 

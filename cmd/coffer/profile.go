@@ -20,10 +20,26 @@ type profile struct {
 	Node         string `json:"node"`         // origin
 	Vault        string `json:"vault"`        // URL
 	Personal     bool   `json:"personal,omitempty"`
+
+	// Since version 2.
+	Controller string `json:"controller,omitempty"` // by which the provider knows the vault's owner; empty: the DID
+	Space      string `json:"space,omitempty"`      // agent.Options.Space; empty: "main", and what is in the vault may be of an earlier format
+	LogKey     string `json:"logKey,omitempty"`     // with which the node signs its checkpoints, as it was at first
 }
 
 // profileVersion is the version of config.json that this program writes, and the newest that it reads.
-const profileVersion = 1
+const profileVersion = 2
+
+// controllerDID returns the identifier by which the provider knows the vault's owner.
+func (c *profile) controllerDID() string {
+	if c.Controller != "" {
+		return c.Controller
+	}
+	return c.DID
+}
+
+// pseudonymous reports whether the provider knows the owner by another name than others do.
+func (c *profile) pseudonymous() bool { return c.Controller != "" && c.Controller != c.DID }
 
 // maxProfile bounds config.json.
 const maxProfile = 64 << 10
@@ -58,6 +74,7 @@ func (p *program) loadProfile() (*profile, error) {
 		return nil, failed(coffer.Corrupt, "remove "+l.config+` and run "coffer init" with --keyring `+l.keyring,
 			"the profile's configuration is damaged")
 	}
+	p.early = c.Space == ""
 	return &c, nil
 }
 

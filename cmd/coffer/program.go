@@ -20,7 +20,8 @@ type program struct {
 	umask          fs.FileMode // permissions that new files do not get
 
 	global
-	node string // the one that is asked, once that is known
+	node  string // the one that is asked, once that is known
+	early bool   // what is in the vault may be of an earlier format
 }
 
 // global are the flags that every subcommand has. Each may be given as an environment variable, too.
@@ -36,18 +37,31 @@ type global struct {
 type commands struct {
 	global
 
-	Up         upCommand         `cmd:"" help:"Set up all that is missing on this machine and run a personal node."`
-	Init       initCommand       `cmd:"" help:"Create an identity, or take one over, with a vault on a node."`
-	Serve      serveCommand      `cmd:"" help:"Run a node, without an identity."`
-	Put        putCommand        `cmd:"" help:"Store a file, a folder, or an object."`
-	Get        getCommand        `cmd:"" help:"Fetch a file, a folder, or an object."`
-	Ls         lsCommand         `cmd:"" help:"List what is stored."`
-	Rm         rmCommand         `cmd:"" help:"Remove a file or a folder from the vault."`
-	Find       findCommand       `cmd:"" help:"Find things by words of the name, type and fields."`
-	Share      shareCommand      `cmd:"" help:"Let somebody read one item."`
-	Revoke     revokeCommand     `cmd:"" help:"Take a share back."`
-	Grants     grantsCommand     `cmd:"" help:"List who may read what, and until when."`
-	Whoami     whoamiCommand     `cmd:"" help:"Show the identity and where its vault is."`
+	Up    upCommand    `cmd:"" help:"Set up all that is missing on this machine and run a personal node."`
+	Init  initCommand  `cmd:"" help:"Create an identity, or take one over, with a vault on a node."`
+	Serve serveCommand `cmd:"" help:"Run a node, without an identity."`
+
+	Put   putCommand   `cmd:"" help:"Store a file, a folder, or an object."`
+	Get   getCommand   `cmd:"" help:"Fetch a file, a folder, or an object."`
+	Ls    lsCommand    `cmd:"" help:"List what is stored."`
+	Mv    mvCommand    `cmd:"" help:"Give a file, an object or a folder another path."`
+	Mkdir mkdirCommand `cmd:"" help:"Make a folder."`
+	Rm    rmCommand    `cmd:"" help:"Remove a file or a folder from the vault."`
+	Find  findCommand  `cmd:"" help:"Find things by words, types, fields, times and what else is known of them."`
+
+	Contact contactCommand `cmd:"" help:"Keep the cards of those with whom you share."`
+	Group   groupCommand   `cmd:"" help:"Share with several as with one."`
+	Share   shareCommand   `cmd:"" help:"Let others read, or write, an item, a folder, or all of a type."`
+	Revoke  revokeCommand  `cmd:"" help:"End the access of others."`
+	Grants  grantsCommand  `cmd:"" help:"List what is shared with whom, and until when."`
+	Who     whoCommand     `cmd:"" help:"Tell who else can read something, or could, and by what."`
+	Link    linkCommand    `cmd:"" help:"Write the link of a share again."`
+	Accept  acceptCommand  `cmd:"" help:"Keep what somebody shared with you under a name."`
+
+	Work   workCommand   `cmd:"" help:"Go on encrypting anew what others could read."`
+	Status statusCommand `cmd:"" help:"Show the vault, what is shared, and what work is left."`
+
+	Whoami     whoamiCommand     `cmd:"" help:"Show the identity and where its vault is, or its contact card."`
 	Version    versionCommand    `cmd:"" help:"Show the version of this program."`
 	Completion completionCommand `cmd:"" help:"Write a completion script for a shell."`
 }

@@ -72,3 +72,27 @@ func (c countedReader) Read(b []byte) (int, error) {
 
 // total says how many bytes there will be.
 func (g *progress) total(n int64) { g.bar.ChangeMax64(n) }
+
+// counted starts a bar over objects, of a number that may change. It returns nil unless a person looks on.
+func (p *program) counted(description string) *progress {
+	if p.NoProgress || p.Quiet || p.JSON || !isTerminal(p.stderr) {
+		return nil
+	}
+	return &progress{bar: progressbar.NewOptions64(-1,
+		progressbar.OptionSetWriter(p.stderr),
+		progressbar.OptionSetDescription(printable(description)),
+		progressbar.OptionShowCount(),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionFullWidth(),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionUseANSICodes(true),
+	)}
+}
+
+// at says how many of how many are done.
+func (g *progress) at(done, total int) {
+	if g != nil {
+		g.bar.ChangeMax(max(total, 1))
+		_ = g.bar.Set(done)
+	}
+}

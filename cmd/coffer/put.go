@@ -9,19 +9,31 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent"
-	"github.com/cofferhq/coffer/grant"
 )
 
 type putCommand struct {
 	Source string `arg:"" name:"src" help:"File or folder; - is standard input."`
-	Dest   string `arg:"" name:"dest" help:"Where to keep it: below DEST if that is a folder or ends in /. Or a link."`
+	Dest   string `arg:"" name:"dest" help:"Where to keep it: below DEST if that is a folder or ends in /. Or in a share: NAME:PATH, or LINK."`
 	Type   string `placeholder:"T" help:"The source is JSON: keep it as an object of this type."`
 	Force  bool   `help:"Store files again whose size and time of change are those of what is stored."`
+
+	ShareWith []string `placeholder:"WHO" help:"Contacts who can read it from the first moment on; writes their links."`
+}
+
+// Help says more.
+func (putCommand) Help() string {
+	return `After an interruption, the same command goes on where it stopped.
+
+Examples:
+  coffer put ~/Documents/tax tax
+  pg_dump shop | coffer put - backup/shop.sql
+  echo '{"customer": "ACME"}' | coffer put - invoices/17 --type Invoice
+  coffer put report.pdf reports/ --share-with Bob,Carol
+  coffer put summer.jpg album:2026/          # into a share that was accepted`
 }
 
 // A stored is the result for one file or object.
@@ -31,6 +43,14 @@ type stored struct {
 	Sequence   uint64          `json:"sequence"`
 	Size       int64           `json:"size"`
 	Unchanged  bool            `json:"unchanged,omitempty"` // it was there already
+	Links      []link          `json:"links,omitempty"`     // of those whom it is shared with
+}
+
+// A link is how the result of storing describes one.
+type link struct {
+	Recipient string `json:"recipient"`
+	Name      string `json:"name,omitempty"`
+	Link      string `json:"link"`
 }
 
 // Run stores the source.
@@ -49,9 +69,19 @@ func (c *putCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close()
 	t := &transfer{program: p, owner: o, again: c.Force}
+	if t.at, err = o.spot(ctx, c.Dest); err != nil {
+		return err
+	}
+	if err := t.at.writable(); err != nil {
+		return err
+	}
+	if len(c.ShareWith) > 0 && t.at.shared != nil {
+		return failed(coffer.Invalid, "ask the owner", "only what is in your own vault can be shared")
+	}
+	if t.share, err = o.readers(ctx, c.ShareWith, agent.ShareOptions{}); err != nil {
+		return err
+	}
 	switch {
-	case isLink(c.Dest):
-		err = c.shared(ctx, t, source)
 	case c.Type != "":
 		err = c.object(ctx, t, source)
 	case source == nil:
@@ -63,6 +93,9 @@ func (c *putCommand) Run(ctx context.Context, p *program) error {
 	}
 	if ctx.Err() != nil {
 		return interruptedTransfer(c.Source != "-")
+	}
+	if err == nil {
+		o.hint(ctx)
 	}
 	return err
 }
@@ -92,28 +125,32 @@ func (c *putCommand) stat(p *program) (fs.FileInfo, error) {
 
 // dest returns the path to keep a source of this name under, and what is there.
 func (c *putCommand) dest(ctx context.Context, t *transfer, name string) (string, agent.Info, error) {
-	for dest := c.Dest; ; dest = path.Join(dest, name) {
+	if t.at.whole() {
+		return "", agent.Info{}, nil
+	}
+	given := t.at.path
+	for dest := given; ; dest = path.Join(dest, name) {
 		clean, err := agent.CleanPath(dest)
 		if err != nil {
 			return "", agent.Info{}, explain(err, "", "cannot keep anything under %q", dest)
 		}
-		below := clean == "" || dest == c.Dest && strings.HasSuffix(dest, "/")
+		below := clean == "" || dest == given && strings.HasSuffix(dest, "/")
 		if below && name == "" {
 			return "", agent.Info{}, failed(coffer.Invalid, "give the name to keep it under",
 				"what comes from standard input has no name of its own")
 		}
-		if below && dest == c.Dest {
+		if below && dest == given {
 			continue
 		}
-		there, err := t.owner.Stat(ctx, clean)
+		there, err := t.at.agent.Stat(ctx, clean)
 		switch {
 		case errors.Is(err, coffer.NotExist):
 			return clean, agent.Info{}, nil
 		case err != nil:
-			return "", there, explain(err, "", "cannot look at %s", clean)
+			return "", there, t.at.explain(err, "", "cannot look at %s", clean)
 		case !there.IsFolder():
 			return clean, there, nil
-		case name == "" || dest != c.Dest:
+		case name == "" || dest != given:
 			return "", there, failed(coffer.Conflict, "remove it first, or take another name", "there is a folder at %s", clean)
 		}
 	}
@@ -138,11 +175,11 @@ func (c *putCommand) object(ctx context.Context, t *transfer, info fs.FileInfo) 
 	if err != nil {
 		return err
 	}
-	there, err := t.owner.Put(ctx, dest, source, agent.PutOptions{})
+	there, err := t.at.agent.Put(ctx, dest, source, agent.PutOptions{Share: t.share})
 	if err != nil {
-		return explain(err, "", "cannot store %s as an object", c.Source)
+		return t.at.explain(err, "", "cannot store %s as an object", c.Source)
 	}
-	return t.stored(there, false, "stored %s, %s", there.Path, there.Type)
+	return t.stored(ctx, there, false, "stored %s, %s", t.shown(there), printable(there.Type))
 }
 
 // value reads a typed object.
@@ -161,50 +198,6 @@ func (c *putCommand) value(ctx context.Context, in io.Reader, info fs.FileInfo) 
 	return s, nil
 }
 
-// shared writes to an object that somebody else shared.
-func (c *putCommand) shared(ctx context.Context, t *transfer, info fs.FileInfo) error {
-	if info != nil && info.IsDir() {
-		return failed(coffer.Invalid, "give a file", "a folder cannot be written to the link of a share")
-	}
-	l, guest, err := t.program.follow(t.owner, c.Dest)
-	if err != nil {
-		return err
-	}
-	if len(l.Objects) != 1 {
-		return failed(coffer.Invalid, "ask for a link to one", "the link is for %d objects", len(l.Objects))
-	}
-	if !slices.Contains(l.Objects[0].Actions, grant.Write) {
-		return failed(coffer.Denied, "ask for a share to write", "the link is for reading")
-	}
-	in := t.program.stdin
-	var source agent.Source
-	if info != nil {
-		f, err := openSource(c.Source)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
-		source = agent.Source{Reader: f, Size: info.Size(), Modified: info.ModTime(), Mode: info.Mode()}
-	}
-	switch {
-	case c.Type != "":
-		if source, err = c.value(ctx, in, info); err != nil {
-			return err
-		}
-	case info == nil:
-		source = agent.Source{Reader: untilDone(ctx, in), Size: -1}
-	}
-	t.bar = t.program.progress("shared", source.Size)
-	defer t.bar.done()
-	there, err := guest.PutID(ctx, l.Objects[0].ID, source, agent.PutOptions{Progress: t.counter()})
-	t.bar.done()
-	if err != nil {
-		return explainShare(explain(err, "", "cannot store %s", c.Source))
-	}
-	return t.stored(there, false, "stored %s", bytesText(there.Size))
-}
-
 // openSource opens a file to be stored.
 func openSource(name string) (*os.File, error) {
 	f, err := os.Open(name)
@@ -220,15 +213,15 @@ func (c *putCommand) stream(ctx context.Context, t *transfer) error {
 	if err != nil {
 		return err
 	}
-	t.bar = t.program.progress(dest, -1)
+	t.bar = t.program.progress(t.at.prefix+dest, -1)
 	defer t.bar.done()
 	source := agent.Source{Reader: untilDone(ctx, t.program.stdin), Size: -1, MIME: mediaType(dest)}
-	there, err := t.owner.Put(ctx, dest, source, agent.PutOptions{Progress: t.counter()})
+	there, err := t.at.agent.Put(ctx, dest, source, agent.PutOptions{Progress: t.counter(), Share: t.share})
 	t.bar.done()
 	if err != nil {
-		return explain(err, "", "cannot store standard input")
+		return t.at.explain(err, "", "cannot store standard input")
 	}
-	return t.stored(there, false, "stored %s, %s", there.Path, bytesText(there.Size))
+	return t.stored(ctx, there, false, "stored %s, %s", t.shown(there), bytesText(there.Size))
 }
 
 // file stores one file.
@@ -237,7 +230,7 @@ func (c *putCommand) file(ctx context.Context, t *transfer, info fs.FileInfo) er
 	if err != nil {
 		return err
 	}
-	t.bar = t.program.progress(dest, info.Size())
+	t.bar = t.program.progress(t.at.prefix+dest, info.Size())
 	defer t.bar.done()
 	f, err := openSource(c.Source)
 	if err != nil {
@@ -248,11 +241,11 @@ func (c *putCommand) file(ctx context.Context, t *transfer, info fs.FileInfo) er
 	t.bar.done()
 	switch {
 	case err != nil:
-		return explain(err, "", "cannot store %s", c.Source)
+		return t.at.explain(err, "", "cannot store %s", c.Source)
 	case unchanged:
-		return t.stored(after, true, "%s is stored already, unchanged", after.Path)
+		return t.stored(ctx, after, true, "%s is stored already, unchanged", t.shown(after))
 	}
-	return t.stored(after, false, "stored %s, %s", after.Path, bytesText(after.Size))
+	return t.stored(ctx, after, false, "stored %s, %s", t.shown(after), bytesText(after.Size))
 }
 
 // mediaType returns what a file is by its name, as far as that can be told.
@@ -280,14 +273,14 @@ func (t *transfer) put(ctx context.Context, f *os.File, dest string, there agent
 	if err != nil {
 		return there, false, err
 	}
-	if !t.again && there.Type == agent.TypeFile && there.Size == info.Size() && there.Modified.Equal(info.ModTime()) &&
+	if !t.again && len(t.share) == 0 && there.Type == agent.TypeFile && there.Size == info.Size() && there.Modified.Equal(info.ModTime()) &&
 		there.Mode == info.Mode().Perm() {
 		t.bar.add(info.Size())
 		return there, true, nil
 	}
-	after, err = t.owner.Put(ctx, dest, agent.Source{
+	after, err = t.at.agent.Put(ctx, dest, agent.Source{
 		Reader: f, Size: info.Size(), MIME: mediaType(dest), Modified: info.ModTime(), Mode: info.Mode(),
-	}, agent.PutOptions{Progress: t.counter()})
+	}, agent.PutOptions{Progress: t.counter(), Share: t.share})
 	now, statErr := f.Stat()
 	changed := statErr != nil || now.Size() != info.Size() || !now.ModTime().Equal(info.ModTime())
 	if changed && (err == nil || errors.Is(err, coffer.Conflict)) {
@@ -297,11 +290,34 @@ func (t *transfer) put(ctx context.Context, f *os.File, dest string, there agent
 	return after, false, err
 }
 
-// stored writes the result for a single file or object.
-func (t *transfer) stored(i agent.Info, unchanged bool, format string, args ...any) error {
-	v := stored{i.Path, i.ID, i.Sequence, i.Size, unchanged}
-	if t.program.Quiet && !t.program.JSON {
-		return nil
+// shown returns how a person knows what was stored.
+func (t *transfer) shown(i agent.Info) string { return printable(t.at.item(i).Path) }
+
+// result describes what was stored.
+func (t *transfer) result(i agent.Info, unchanged bool) stored {
+	return stored{Path: t.at.item(i).Path, DocumentID: i.ID, Sequence: i.Sequence, Size: i.Size, Unchanged: unchanged}
+}
+
+// stored writes the result for a single file or object, and the links of those whom it is shared with.
+func (t *transfer) stored(ctx context.Context, i agent.Info, unchanged bool, format string, args ...any) error {
+	v := t.result(i, unchanged)
+	for n, text := range i.Links {
+		v.Links = append(v.Links, link{t.share[n].With, t.owner.callName(ctx, t.share[n].With), text})
 	}
-	return t.program.result(v, format, args...)
+	if t.program.JSON || !t.program.Quiet {
+		if err := t.program.result(v, format, args...); err != nil || t.program.JSON {
+			return err
+		}
+	}
+	return t.links(v.Links)
+}
+
+// links writes links, each after the name of its reader.
+func (t *transfer) links(list []link) error {
+	for _, l := range list {
+		if err := t.program.result(l, "%s  %s", printable(l.Name), l.Link); err != nil {
+			return err
+		}
+	}
+	return nil
 }

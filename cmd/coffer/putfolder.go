@@ -15,22 +15,29 @@ import (
 // A folderPut stores a folder: one goroutine walks it, others store the files.
 type folderPut struct {
 	*transfer
-	root *os.Root
-	jobs chan putJob
+	root         *os.Root
+	small, large chan putJob
 }
 
-// A putJob is one file of a folder.
+// A putJob is one file of a folder, or a folder with nothing in it.
 type putJob struct {
-	name  string // below the folder
-	dest  string
-	there agent.Info // what is there already
+	name   string // below the folder
+	dest   string
+	folder bool
+	there  agent.Info // what is there already
 }
+
+// waitingFiles is how many files may be found before they are stored: small ones need not wait for large ones.
+const waitingFiles = 1024
 
 // folder stores the source, a folder, as the folder DEST.
 func (c *putCommand) folder(ctx context.Context, t *transfer) (err error) {
-	dest, err := agent.CleanPath(c.Dest)
+	if t.at.whole() {
+		return failed(coffer.Invalid, "give a file", "what was shared is no folder")
+	}
+	dest, err := agent.CleanPath(t.at.path)
 	if err != nil {
-		return explain(err, "", "cannot keep anything under %q", c.Dest)
+		return explain(err, "", "cannot keep anything under %q", t.at.path)
 	}
 	root, err := os.OpenRoot(c.Source)
 	if err != nil {
@@ -41,21 +48,35 @@ func (c *putCommand) folder(ctx context.Context, t *transfer) (err error) {
 		t.bar.total(folderSize(ctx, root))
 	}
 	defer t.bar.done()
-	there, err := t.owner.Stat(ctx, dest)
+	there, err := t.at.agent.Stat(ctx, dest)
 	if err == nil && !there.IsFolder() {
 		return failed(coffer.Conflict, "remove it first, or take another name", "there is a file at %s", dest)
 	}
 	if err != nil && !errors.Is(err, coffer.NotExist) {
-		return explain(err, "", "cannot look at %s", dest)
+		return t.at.explain(err, "", "cannot look at %s", shown(dest))
+	}
+	if len(t.share) > 0 {
+		if err := t.shareFolder(ctx, dest); err != nil {
+			return err
+		}
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	u := &folderPut{transfer: t, root: root, jobs: make(chan putJob)}
+	u := &folderPut{
+		transfer: t, root: root, small: make(chan putJob, waitingFiles), large: make(chan putJob, waitingFiles),
+	}
 	var workers sync.WaitGroup
-	for range filesAtOnce {
+	for n := range smallFilesAtOnce + filesAtOnce {
+		jobs := u.small
+		if n >= smallFilesAtOnce {
+			jobs = u.large
+		}
 		workers.Go(func() {
-			for j := range u.jobs {
+			for j := range jobs {
+				if ctx.Err() != nil {
+					continue
+				}
 				if err := u.one(ctx, j); err != nil {
 					cancel(err)
 				}
@@ -63,18 +84,19 @@ func (c *putCommand) folder(ctx context.Context, t *transfer) (err error) {
 		})
 	}
 	err = u.walk(ctx, ".", dest, err == nil)
-	close(u.jobs)
+	close(u.small)
+	close(u.large)
 	workers.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	t.bar.done()
 	if err != nil {
-		return explain(err, "", "cannot store %s", c.Source)
+		return t.at.explain(err, "", "cannot store %s", c.Source)
 	}
 	if !t.program.JSON && !t.program.Quiet {
 		if err := t.program.result(nil, "stored %s, %s in %s (%d more unchanged)", filesText(t.files), bytesText(t.bytes),
-			shown(dest), t.unchanged); err != nil {
+			printable(shown(t.at.prefix+dest)), t.unchanged); err != nil {
 			return err
 		}
 	}
@@ -84,12 +106,25 @@ func (c *putCommand) folder(ctx context.Context, t *transfer) (err error) {
 	return nil
 }
 
-// shown returns a path as a person knows it.
-func shown(p string) string {
-	if p == "" {
-		return "/"
+// shareFolder makes the folder, shares it, and writes the links: what is stored then, its readers have at once.
+func (t *transfer) shareFolder(ctx context.Context, dest string) error {
+	if dest == "" {
+		return failed(coffer.Invalid, "put it into a folder", "the vault as a whole cannot be shared")
 	}
-	return p
+	if err := t.at.agent.MkdirAll(ctx, dest); err != nil {
+		return explain(err, "", "cannot make the folder %s", dest)
+	}
+	shares, err := t.at.agent.Share(ctx, dest, t.share...)
+	if err != nil {
+		return explain(err, "", "cannot share %s", dest)
+	}
+	t.bar.clear()
+	for _, s := range shares {
+		if err := t.links([]link{{s.With, t.owner.callName(ctx, s.With), s.Link}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // walk hands out the files of a folder and of those below it. Exists says whether the vault has the folder already.
@@ -100,15 +135,14 @@ func (u *folderPut) walk(ctx context.Context, dir, dest string, exists bool) err
 	}
 	there := make(map[string]agent.Info)
 	if exists {
-		for info, err := range u.owner.List(ctx, dest) {
+		for info, err := range u.at.agent.List(ctx, dest) {
 			if err != nil {
 				return err
 			}
 			there[info.Name()] = info
 		}
-	} else if err := u.owner.MkdirAll(ctx, dest); err != nil {
-		return err
 	}
+	holds := exists // something, so that the folder is made with that
 	for _, e := range entries {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -127,12 +161,18 @@ func (u *folderPut) walk(ctx context.Context, dir, dest string, exists bool) err
 				u.complain(failed(coffer.Conflict, "remove it first", "%s is a folder here and a file there", name))
 				continue
 			}
+			holds = true
 			if err := u.walk(ctx, name, to, exists); err != nil {
 				return err
 			}
 		case e.Type().IsRegular():
+			holds = true
+			jobs := u.large
+			if info, err := e.Info(); err == nil && info.Size() <= agent.MaxInline {
+				jobs = u.small
+			}
 			select {
-			case u.jobs <- putJob{name, to, known}:
+			case jobs <- putJob{name: name, dest: to, there: known}:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
@@ -140,11 +180,21 @@ func (u *folderPut) walk(ctx context.Context, dir, dest string, exists bool) err
 			u.note("skipped %s: neither a file nor a folder", name)
 		}
 	}
+	if !holds {
+		select {
+		case u.small <- putJob{dest: dest, folder: true}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	return nil
 }
 
 // one stores a file. What fails on this machine is reported, and the others go on; a failure of the vault is returned.
 func (u *folderPut) one(ctx context.Context, j putJob) error {
+	if j.folder {
+		return u.at.agent.MkdirAll(ctx, j.dest)
+	}
 	f, err := u.root.Open(j.name)
 	if err != nil {
 		u.complain(failed(kindOf(err), "", "cannot read %s: %v", j.name, withoutPath(err)))
@@ -172,7 +222,7 @@ func (u *folderPut) one(ctx context.Context, j putJob) error {
 		u.bytes += info.Size
 	}
 	if u.program.JSON {
-		return writeJSON(u.program.stdout, stored{info.Path, info.ID, info.Sequence, info.Size, unchanged})
+		return writeJSON(u.program.stdout, u.result(info, unchanged))
 	}
 	return nil
 }

@@ -19,20 +19,28 @@ func (c *rmCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer o.close()
-	err = o.Remove(ctx, c.Path, c.Recursive)
+	s, err := o.spot(ctx, c.Path)
+	if err != nil {
+		return err
+	}
+	if err := s.writable(); err != nil {
+		return err
+	}
+	err = s.agent.Remove(ctx, s.path, c.Recursive)
 	switch {
 	case errors.Is(err, coffer.NotExist):
-		return failed(coffer.NotExist, `see what there is with "coffer ls -r"`, "there is no %s in the vault", c.Path)
+		return s.missing(c.Path, err)
 	case errors.Is(err, coffer.Conflict) && !c.Recursive:
 		return failed(coffer.Conflict, "remove it with all that is in it: coffer rm -r", "%s is a folder and not empty",
-			c.Path)
+			shown(c.Path))
 	case err != nil:
-		return explain(err, "", "cannot remove %s", c.Path)
+		return s.explain(err, "", "cannot remove %s", shown(c.Path))
 	}
+	o.hint(ctx)
 	if p.Quiet && !p.JSON {
 		return nil
 	}
 	return p.result(struct {
 		Removed string `json:"removed"`
-	}{c.Path}, "removed %s", printable(c.Path))
+	}{c.Path}, "removed %s", printable(shown(c.Path)))
 }

@@ -5,19 +5,26 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+
+	"github.com/cofferhq/coffer/agent"
 )
 
-// How much is on its way at once: chunks of a single file, or files with a chunk each. Either fits into memory.
+// How much is on its way at once: chunks of a single file; or of a folder, files with a chunk each, and besides small
+// ones, which stand in a document each. All of it fits into memory. Small files that are stored at the same time share
+// one commit of the vault.
 const (
-	chunksAtOnce = 4
-	filesAtOnce  = 4
+	chunksAtOnce     = 4
+	filesAtOnce      = 4
+	smallFilesAtOnce = 32
 )
 
 // A transfer moves files into or out of the vault, several at once, and counts them.
 type transfer struct {
 	program *program
 	owner   *owner
-	again   bool // what looks unchanged, too
+	at      *spot                // where in a vault
+	again   bool                 // what looks unchanged, too
+	share   []agent.ShareOptions // with whom what is stored is shared
 	bar     *progress
 
 	mu        sync.Mutex

@@ -80,8 +80,8 @@ func (c *upCommand) create(ctx context.Context, p *program, l places, origin str
 		return nil, "", err
 	}
 	defer ring.Close()
-	made := &profile{Node: origin, Personal: true}
-	return made, protection, p.settle(ctx, made, ring)
+	made := &profile{Node: origin, Personal: true, Space: spaceAt(origin)}
+	return made, protection, p.settle(ctx, made, ring, false)
 }
 
 // openNode opens the personal node where it was before. At its first start any free port will do.
