@@ -99,7 +99,14 @@ func (a *Agent) run(ctx context.Context, batch []*edit) {
 		if failed >= 0 {
 			break
 		}
-		if err = t.apply(ctx); !errors.Is(err, coffer.Conflict) {
+		err = t.apply(ctx)
+		switch coffer.KindOf(err) {
+		case coffer.Conflict, coffer.Invalid, coffer.Exhausted, coffer.Denied: // it has not happened, and will not
+			for _, f := range t.undo {
+				f()
+			}
+		}
+		if !errors.Is(err, coffer.Conflict) {
 			break
 		}
 	}
@@ -131,6 +138,7 @@ type txn struct {
 	touched bool           // the head itself is changed
 	moving  bool           // to the places that follow from another secret
 	after   []func()       // once it is committed
+	undo    []func()       // when it is not
 	records []*known
 }
 
@@ -151,6 +159,7 @@ func (a *Agent) begin(ctx context.Context) (*txn, error) {
 
 // change begins a commit on what was seen.
 func (v *view) change() *txn {
+	v.sealed = make(map[coffer.ObjectID]*coffer.Document)
 	return &txn{
 		view: v, now: v.a.Now().UTC(), turn: v.a.feed.turn(), wrote: make(map[coffer.ObjectID]seal.Ref),
 		fresh: make(map[coffer.ObjectID]bool), boxes: make(map[int]*box),
@@ -173,7 +182,7 @@ func (a *Agent) seal(ctx context.Context, ref seal.Ref, there *revision, p seal.
 // write makes a document part of the commit.
 func (t *txn) write(ref seal.Ref, d *coffer.Document) {
 	t.writes = append(t.writes, coffer.Write{Document: d})
-	t.wrote[ref.ID] = ref
+	t.wrote[ref.ID], t.sealed[ref.ID] = ref, d
 }
 
 // erase makes the end of an object part of the commit.
@@ -233,11 +242,12 @@ func (t *txn) apply(ctx context.Context) error {
 	if err != nil {
 		if errors.Is(err, coffer.Conflict) || errors.Is(err, coffer.NotExist) {
 			err = coffer.E("commit", coffer.Conflict, err) // something is not what it was a moment ago
+			a.doubt(ctx, t.writes)
 		}
 		return err
 	}
-	if len(changes) != len(t.writes) {
-		return coffer.Errorf("commit", coffer.Corrupt, "the vault answered with another number of changes")
+	if err := acknowledged(t.writes, changes); err != nil {
+		return err
 	}
 	if err := a.wrote(changes); err != nil {
 		return err
@@ -320,6 +330,7 @@ func (t *txn) settle(ctx context.Context, h *head) error {
 		return err
 	}
 	manifest, drop, err := x.Flush(ctx)
+	t.undo = append(t.undo, func() { _ = (*blocks)(t.a).Drop(context.WithoutCancel(ctx), x.Made()...) })
 	if err != nil {
 		return err
 	}

@@ -29,31 +29,52 @@ func (a *Agent) Find(ctx context.Context, query string) iter.Seq2[Info, error] {
 		if err == nil && a.guest != nil {
 			err = coffer.Errorf("find", coffer.Invalid, "what somebody else shared cannot be searched")
 		}
-		var v *view
-		if err == nil {
-			v, err = a.look(ctx)
-		}
-		var x *search.Index
-		if err == nil {
-			x, err = a.index(v.head)
-		}
-		if err != nil {
-			yield(Info{}, err)
-			return
-		}
-		for hit, err := range x.Find(ctx, q) {
-			var i Info
-			if err == nil {
-				i, err = v.hit(ctx, x, hit)
-				if errors.Is(err, coffer.NotExist) {
-					continue // not by a path that can be named
-				}
-			}
-			if !yield(i, err) || err != nil {
+		seen := make(map[coffer.ObjectID]bool)
+		for again := 0; err == nil; again++ {
+			var more bool
+			if more, err = a.findOnce(ctx, q, seen, yield); !more {
 				return
 			}
+			// Parts of the index may have been joined, and gone, while it was read.
+			if err != nil && again < 2 && errors.Is(err, coffer.Corrupt) {
+				err = nil
+			}
+		}
+		yield(Info{}, err)
+	}
+}
+
+// findOnce yields what was not seen before. It reports false when nothing more is to be yielded.
+func (a *Agent) findOnce(ctx context.Context, q *lucene.Query, seen map[coffer.ObjectID]bool,
+	yield func(Info, error) bool) (more bool, err error) {
+	v, err := a.look(ctx)
+	if err != nil {
+		return true, err
+	}
+	x, err := a.index(v.head)
+	if err != nil {
+		return true, err
+	}
+	for hit, err := range x.Find(ctx, q) {
+		if err != nil {
+			return true, err
+		}
+		if seen[hit.ID] {
+			continue
+		}
+		i, err := v.hit(ctx, x, hit)
+		if errors.Is(err, coffer.NotExist) {
+			continue // not by a path that can be named
+		}
+		if err != nil {
+			return true, err
+		}
+		seen[hit.ID] = true
+		if !yield(i, nil) {
+			return false, nil
 		}
 	}
+	return false, nil
 }
 
 // hit describes what the index found, by what its folder says of it.
@@ -174,11 +195,11 @@ func (b *blocks) Drop(ctx context.Context, refs ...seal.Ref) error {
 
 // indexed makes what can be searched for of an object part of the commit, and keeps what else says something of it what
 // it is.
-func (t *txn) indexed(ctx context.Context, path string, n tree.Node, c *content) error {
+func (t *txn) indexed(ctx context.Context, path string, n tree.Node, c *content, renamed bool) error {
 	if t.a.guest != nil || tree.Within(path, reserved) {
 		return nil
 	}
-	if err := t.linked(ctx, n); err != nil {
+	if err := t.linked(ctx, n, renamed); err != nil {
 		return err
 	}
 	if err := t.excerpted(ctx, n.Ref.ID, c); err != nil {
@@ -236,7 +257,7 @@ func (t *txn) moved(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		return t.indexed(ctx, path, n, c)
+		return t.indexed(ctx, path, n, c, true)
 	}
 	parent, err := t.indexFolders(ctx, tree.FolderOf(path))
 	if err != nil {

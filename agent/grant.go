@@ -90,6 +90,7 @@ type ending struct {
 const (
 	revoked = "revoked"
 	expired = "expired"
+	removed = "removed" // with what was granted
 )
 
 func (g *grantRecord) grant() *Grant {

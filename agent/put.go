@@ -177,12 +177,17 @@ func (t *txn) put(ctx context.Context, path string, ref seal.Ref, there *revisio
 	if n.Epoch, err = t.tree.EpochFor(ctx, path); err != nil {
 		return Info{}, err
 	}
+	if old, err := t.tree.Get(ctx, path); err == nil && old.Type != n.Type && t.a.guest == nil {
+		if err := t.unlinked(ctx, old); err != nil {
+			return Info{}, err
+		}
+	}
 	if err := t.making(ctx, tree.FolderOf(path), func() error { return t.tree.Put(ctx, path, n) }); err != nil {
 		return Info{}, err
 	}
 	i := infoOf(path, n)
 	i.Author = t.a.Keyring.DID()
-	if err := t.indexed(ctx, path, n, c); err != nil {
+	if err := t.indexed(ctx, path, n, c, false); err != nil {
 		return Info{}, err
 	}
 	for _, s := range o.Share {
@@ -274,36 +279,95 @@ func (a *Agent) Remove(ctx context.Context, path string, recursive bool) error {
 }
 
 func (a *Agent) remove(ctx context.Context, path string, recursive bool) error {
+	var folders []coffer.ObjectID
+	if recursive {
+		v, err := a.look(ctx)
+		if err != nil {
+			return err
+		}
+		if folders, err = v.folders(ctx, path); err != nil {
+			return err
+		}
+	}
 	for done := false; !done; {
 		if err := a.commit(ctx, func(ctx context.Context, t *txn) error {
 			n, err := t.tree.Get(ctx, path)
 			if err != nil {
 				return err
 			}
-			if n.Type != TypeFolder || !recursive {
-				if err := t.tree.Remove(ctx, path); err != nil {
-					return err
-				}
-				done = true
-				if n.Type != TypeFolder {
-					t.erase(n.Ref.ID)
-				}
-				t.unfound(n.Ref.ID)
-				return nil
+			nodes := []tree.Node{n}
+			if n.Type == TypeFolder && recursive {
+				nodes, done, err = t.tree.Cut(ctx, path, eraseBatch)
+			} else {
+				done, err = true, t.tree.Remove(ctx, path)
 			}
-			var nodes []tree.Node
-			if nodes, done, err = t.tree.Cut(ctx, path, eraseBatch); err != nil {
+			if err != nil {
 				return err
 			}
 			for _, n := range nodes {
-				if n.Type != TypeFolder {
-					t.erase(n.Ref.ID)
+				if err := t.removed(ctx, n); err != nil {
+					return err
 				}
-				t.unfound(n.Ref.ID)
+			}
+			if done {
+				for _, id := range folders {
+					if err := t.over(ctx, id); err != nil {
+						return err
+					}
+				}
 			}
 			return nil
 		}); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// folders returns the ids of the folder at the path, if there is one, and of those below it.
+func (v *view) folders(ctx context.Context, path string) (ids []coffer.ObjectID, err error) {
+	n, err := v.tree.Get(ctx, path)
+	if err != nil || n.Type != TypeFolder {
+		return nil, err
+	}
+	ids = append(ids, n.Ref.ID)
+	for i, err := range v.walk(ctx, path) {
+		if err != nil {
+			return nil, err
+		}
+		if i.IsFolder() {
+			ids = append(ids, i.ID)
+		}
+	}
+	return ids, nil
+}
+
+// removed makes the end of what the tree does not name any more part of the commit.
+func (t *txn) removed(ctx context.Context, n tree.Node) error {
+	if n.Type != TypeFolder {
+		t.erase(n.Ref.ID)
+		if err := t.unlinked(ctx, n); err != nil {
+			return err
+		}
+	}
+	return t.over(ctx, n.Ref.ID)
+}
+
+// over makes part of the commit that an object or a folder is not found any more, and not granted.
+func (t *txn) over(ctx context.Context, id coffer.ObjectID) error {
+	if t.a.guest != nil {
+		return nil
+	}
+	t.unfound(id)
+	list, err := t.grants(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range list.byScope[id] {
+		if g.lasts() {
+			if err := t.endGrant(ctx, g, removed); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -195,20 +195,24 @@ func (t *txn) renewed(ctx context.Context, path string, n tree.Node, r *revision
 // relink keeps the other entry of an object that has two what the one at the path is: the object's own in its folder,
 // and the one in the folder of its type.
 func (t *txn) relink(ctx context.Context, path string, n tree.Node) error {
-	folder := typePath(n.Type)
-	if !tree.Within(path, folder) {
-		return t.linked(ctx, n)
+	if t.a.guest != nil {
+		return nil
 	}
-	for i, err := range t.walk(ctx, "") {
-		if err != nil {
-			return err
-		}
-		if i.ID == n.Ref.ID {
-			n.Name = tree.Base(i.Path)
-			return t.tree.Put(ctx, i.Path, n)
-		}
+	if !tree.Within(path, typePath(n.Type)) {
+		return t.linked(ctx, n, false)
 	}
-	return nil
+	x, err := t.a.index(&t.next)
+	if err != nil {
+		return err
+	}
+	own, err := x.Path(ctx, n.Ref.ID)
+	if errors.Is(err, coffer.NotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	n.Name = tree.Base(own)
+	return t.tree.Put(ctx, own, n)
 }
 
 // expire ends the grants whose time is over, before anything else is written: nothing that is stored afterwards opens

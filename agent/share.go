@@ -154,28 +154,45 @@ func (a *Agent) collect(ctx context.Context, typ string) error {
 	})
 }
 
-// linked keeps the entry of an object in the folder of its type, if the type is shared, what the object's own is.
-func (t *txn) linked(ctx context.Context, n tree.Node) error {
+// linked keeps the entry of an object in the folder of its type, if the type is shared, what the object's own is. Renamed
+// says that the object may have been called otherwise.
+func (t *txn) linked(ctx context.Context, n tree.Node, renamed bool) error {
 	folder := typePath(n.Type)
 	if _, err := t.tree.Get(ctx, folder); errors.Is(err, coffer.NotExist) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	// What it was called may have changed.
-	for old, err := range t.tree.List(ctx, folder) {
-		if err != nil {
+	if renamed {
+		if err := t.unlinked(ctx, n); err != nil {
 			return err
-		}
-		if old.Ref.ID == n.Ref.ID && old.Name != linkName(n) {
-			if err := t.tree.Remove(ctx, path.Join(folder, old.Name)); err != nil {
-				return err
-			}
-			break
 		}
 	}
 	n.Name = linkName(n)
 	return t.tree.Put(ctx, path.Join(folder, n.Name), n)
+}
+
+// unlinked takes an object out of the folder of its type, whatever it is called there.
+func (t *txn) unlinked(ctx context.Context, n tree.Node) error {
+	folder := typePath(n.Type)
+	at := path.Join(folder, linkName(n))
+	l, err := t.tree.Get(ctx, at)
+	if errors.Is(err, coffer.NotExist) {
+		l = tree.Node{}
+		for l, err = range t.tree.List(ctx, folder) {
+			if errors.Is(err, coffer.NotExist) {
+				return nil // the type is not shared
+			}
+			if err != nil || l.Ref.ID == n.Ref.ID {
+				break
+			}
+		}
+		at = path.Join(folder, l.Name)
+	}
+	if err != nil || l.Ref.ID != n.Ref.ID {
+		return err
+	}
+	return t.tree.Remove(ctx, at)
 }
 
 // share makes a grant part of the commit.
