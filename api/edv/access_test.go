@@ -2,7 +2,6 @@ package edv_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -445,69 +444,6 @@ func TestInbox(t *testing.T) {
 	}
 	w.revoke(t, w.alice, "", capability).want(t, "204")
 	drop(messageJSON(fresh, tag)).want(t, "403 NotAllowedError notExist")
-}
-
-// FuzzNewBodies sends anything as a document to where not all documents may go. Whatever is taken keeps the rules there.
-func FuzzNewBodies(f *testing.F) {
-	id := coffer.ObjectID{1}
-	tag := `{"name":"message","value":"hello"}`
-	f.Add([]byte(messageJSON(id, tag)), false)
-	f.Add([]byte(messageJSON(id, tag+","+tag)), false)
-	f.Add([]byte(sealedJSON(id, 0, `"stream":{},`)), true)
-	f.Add([]byte(sealedJSON(id, 7, `"stream":{"sequence":0,"chunks":2,"patch":1},`)), true)
-	f.Add([]byte(documentJSON(id, 0, "n=v!")), true)
-	w := newWire(f, vault.Limits{}, nil)
-	f.Fuzz(func(t *testing.T, body []byte, held bool) {
-		url := map[bool]string{false: "inbox", true: "held"}[held]
-		if len(body) == 0 {
-			return
-		}
-		r := w.request(t, call{url: url, body: string(body)})
-		rec := httptest.NewRecorder()
-		r.RequestURI = r.URL.RequestURI()
-		w.server.ServeHTTP(rec, r)
-		d, err := edv.DecodeDocument(body)
-		switch rec.Code {
-		case 201:
-		case 400, 403, 409, 413, 429:
-			if err == nil && rec.Code == 400 && held {
-				t.Errorf("refused a document: %s", rec.Body)
-			}
-			return
-		default:
-			t.Fatalf("answered %d", rec.Code)
-		}
-		if err != nil {
-			t.Fatalf("took what is no document: %v", err)
-		}
-		messages := 0
-		for _, tag := range d.Tags {
-			if tag.Unique || tag.Key != coffer.AccessKey && (held || tag.Key != edv.InboxKey) {
-				t.Errorf("took the tag %+v", tag)
-			}
-			if tag.Key == edv.InboxKey {
-				messages++
-			}
-		}
-		if !held && (messages != 1 || d.Stream != nil || d.Sequence != 0 || len(body) > edv.MaxMessage) {
-			t.Error("took what is no message")
-		}
-		if !held { // so that the inbox does not fill up
-			if _, err := coffer.Erase(context.Background(), w.owner(t), d.ID); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-}
-
-// owner returns the wire's vault as alice sees it, in this process.
-func (w *wire) owner(t testing.TB) coffer.Vault {
-	t.Helper()
-	id, err := coffer.ParseVaultID(strings.TrimPrefix(w.vault, coffertest.Origin+"/edvs/"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w.As(w.Caller(t, w.alice, w.vault, nil), id)
 }
 
 // TestPatchForm checks the wire form of streams both ways.

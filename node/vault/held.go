@@ -127,8 +127,8 @@ func verifier(t coffer.Tag) bool {
 	if t.Key != coffer.AccessKey || t.Unique || len(t.Value) != 43 {
 		return false
 	}
-	_, err := base64.RawURLEncoding.Strict().DecodeString(t.Value)
-	return err == nil
+	b, err := base64.RawURLEncoding.Strict().DecodeString(t.Value)
+	return err == nil && len(b) == 32 // line breaks are passed over
 }
 
 func denied(reason string) error { return refused(coffer.Errorf("held", coffer.Denied, reason)) }

@@ -389,10 +389,7 @@ func TestMessageRates(t *testing.T) {
 		t.Errorf("message %d of one chain was the first too many", n)
 	}
 	// Handing the capability on gives nobody more; another one from the owner does.
-	now := s.vaults.Now()
-	handed, err := grant.Delegate(t.Context(), s.bob, string(first), grant.DelegateOptions{Controller: s.carol.DID(),
-		Target: s.url + "/inbox", Actions: []grant.Action{grant.Write}, Created: now, Expires: now.Add(time.Minute)})
-	s.want(err, works, "delegate")
+	handed := s.delegate(s.bob, string(first), s.carol, "/inbox", grant.Write)
 	if n := tooMany(s.as(s.carol, handed)); n > 5 {
 		t.Errorf("message %d of a longer chain was the first too many", n)
 	}
@@ -405,7 +402,7 @@ func TestMessageRates(t *testing.T) {
 	if n := tooMany(s.as(s.bob, s.delegate(s.alice, "", s.bob, "/inbox", grant.Write))); n < 14 || n > 20 {
 		t.Errorf("message %d of the vault was the first too many", n)
 	}
-	_, err = s.v.Count(t.Context(), coffer.Query{})
+	_, err := s.v.Count(t.Context(), coffer.Query{})
 	s.want(err, works, "the owner")
 }
 

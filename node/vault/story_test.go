@@ -49,9 +49,12 @@ func (s *story) delegate(from coffer.Keyring, parent string, to coffer.Keyring, 
 	if parent == "" {
 		parent = s.url
 	}
-	now := s.vaults.Now()
+	now, life := s.vaults.Now(), time.Hour
+	if parent != s.url { // the parent may be a second older
+		life = time.Hour / 2
+	}
 	c, err := grant.Delegate(s.Context(), from, parent, grant.DelegateOptions{
-		Controller: to.DID(), Target: s.url + path, Actions: actions, Created: now, Expires: now.Add(time.Hour),
+		Controller: to.DID(), Target: s.url + path, Actions: actions, Created: now, Expires: now.Add(life),
 	})
 	if err != nil {
 		s.Fatalf("delegate: %v", err)
