@@ -1,19 +1,24 @@
 // Package providerview computes what somebody who runs a node can learn: from its disk, its logs, its metrics, the
-// traffic and the memory of its process. Its test plays a day in an owner's life and holds what it sees against the
-// table of doc/leakage.md.
+// traffic and the memory of its process. A [Scanner] looks for texts that must not show; a [Recorder] is a packet
+// capture; [Observe] makes of both what shows anyway: documents, their lengths, what is written together, what is asked
+// for. Its tests play days in owners' lives against a real node and hold what they see against doc/leakage.md.
 package providerview
 
 import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -25,13 +30,24 @@ type Pattern struct {
 	forms [][]byte
 }
 
-// NewPattern returns a Pattern for a text or some bytes of at least eight bytes: fewer would be found by chance.
+// leastForm is how many bytes each form has at least: fewer would be found by chance.
+const leastForm = 8
+
+// NewPattern returns a Pattern for a text or some bytes of at least eight bytes: as they are, backwards, as UTF-16, in
+// hexadecimal, in base64 wherever in a group of three they begin, as a JSON string has them, and as a URL has them.
 func NewPattern(name string, b []byte) Pattern {
-	if len(b) < 8 {
-		panic("a pattern must have eight bytes")
+	if len(b) < leastForm || len(b) > longest/8 {
+		panic("a pattern must have some bytes, and not too many")
+	}
+	text := string(b)
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		panic("a string that is no JSON")
 	}
 	p := Pattern{Name: name, forms: [][]byte{
-		b, []byte(hex.EncodeToString(b)), []byte(strings.ToUpper(hex.EncodeToString(b))), wide(b), reversed(b),
+		b, reversed(b), wide(b), []byte(hex.EncodeToString(b)), []byte(strings.ToUpper(hex.EncodeToString(b))),
+		quoted[1 : len(quoted)-1], []byte(strings.ReplaceAll(text, "/", `\/`)), []byte(url.QueryEscape(text)),
+		[]byte(url.PathEscape(text)), []byte(strings.ReplaceAll(text, ":", "%3a")),
 	}}
 	// base64 shows the same bytes in three ways, by where in a group of three they begin. What depends on the
 	// neighbours is cut off.
@@ -39,8 +55,7 @@ func NewPattern(name string, b []byte) Pattern {
 		padded := append(bytes.Repeat([]byte{0}, shift), b...)
 		for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			text := e.EncodeToString(padded)
-			from, to := (shift*8+5)/6, len(padded)*8/6
-			p.forms = append(p.forms, []byte(text[from:to]))
+			p.forms = append(p.forms, []byte(text[(shift*8+5)/6:len(padded)*8/6]))
 		}
 	}
 	return p
@@ -54,38 +69,62 @@ func wide(b []byte) (out []byte) {
 }
 
 func reversed(b []byte) []byte {
-	out := make([]byte, len(b))
-	for i, c := range b {
-		out[len(b)-1-i] = c
-	}
+	out := bytes.Clone(b)
+	slices.Reverse(out)
 	return out
 }
 
-// In reports whether the pattern shows in b in any form.
-func (p Pattern) In(b []byte) bool {
-	for _, f := range p.forms {
-		if bytes.Contains(b, f) {
-			return true
-		}
-	}
-	return false
+// longest is more than the longest form of any pattern.
+const longest = 1 << 13
+
+// A Scanner looks for many patterns in one pass.
+type Scanner struct {
+	begin [1 << 16]bool // the first two bytes of forms
+	forms map[[leastForm]byte][]form
 }
 
-// longest is more than the longest form of any pattern used.
-const longest = 1 << 12
+type form struct {
+	name string
+	b    []byte
+}
 
-// scan looks for the patterns in everything that r yields, also across the borders of what is read at a time, and
-// notes those found.
-func scan(r io.Reader, patterns []Pattern, found map[string]bool) error {
+// NewScanner returns a Scanner for the patterns.
+func NewScanner(patterns []Pattern) *Scanner {
+	s := &Scanner{forms: make(map[[leastForm]byte][]form)}
+	for _, p := range patterns {
+		for _, b := range p.forms {
+			first := [leastForm]byte(b)
+			if !slices.ContainsFunc(s.forms[first], func(f form) bool { return bytes.Equal(f.b, b) && f.name == p.Name }) {
+				s.forms[first] = append(s.forms[first], form{p.Name, b})
+			}
+			s.begin[binary.BigEndian.Uint16(b)] = true
+		}
+	}
+	return s
+}
+
+// bytes notes which patterns show in b.
+func (s *Scanner) bytes(b []byte, found map[string]bool) {
+	for i := 0; i+leastForm <= len(b); i++ {
+		if !s.begin[uint16(b[i])<<8|uint16(b[i+1])] {
+			continue
+		}
+		for _, f := range s.forms[[leastForm]byte(b[i:])] {
+			if bytes.HasPrefix(b[i:], f.b) {
+				found[f.name] = true
+			}
+		}
+	}
+}
+
+// Scan looks for the patterns in everything that r yields, also across the borders of what is read at a time, and notes
+// those found.
+func (s *Scanner) Scan(r io.Reader, found map[string]bool) error {
 	buf := make([]byte, 0, 1<<20+longest)
 	for {
 		n, err := io.ReadFull(r, buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		for _, p := range patterns {
-			if !found[p.Name] && p.In(buf) {
-				found[p.Name] = true
-			}
-		}
+		s.bytes(buf, found)
 		if err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				return nil
@@ -97,13 +136,13 @@ func scan(r io.Reader, patterns []Pattern, found map[string]bool) error {
 }
 
 // ScanFolder looks for the patterns in the names and contents of all files below a folder.
-func ScanFolder(dir string, patterns []Pattern, found map[string]bool) error {
+func (s *Scanner) ScanFolder(dir string, found map[string]bool) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		name, _ := filepath.Rel(dir, path)
-		if err := scan(strings.NewReader(name), patterns, found); err != nil || !d.Type().IsRegular() {
+		if err := s.Scan(strings.NewReader(name), found); err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		f, err := os.Open(path)
@@ -113,13 +152,13 @@ func ScanFolder(dir string, patterns []Pattern, found map[string]bool) error {
 			return err
 		}
 		defer f.Close()
-		return scan(f, patterns, found)
+		return s.Scan(f, found)
 	})
 }
 
 // ScanMemory looks for the patterns in the memory of a running process, as a core of it would hold it. It returns how
 // many bytes it could read.
-func ScanMemory(pid int, patterns []Pattern, found map[string]bool) (read int64, err error) {
+func (s *Scanner) ScanMemory(pid int, found map[string]bool) (read int64, err error) {
 	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
 		return 0, err
@@ -147,7 +186,7 @@ func ScanMemory(pid int, patterns []Pattern, found map[string]bool) (read int64,
 		}
 		r := &counted{r: io.NewSectionReader(mem, start, end-start)}
 		// Parts that go away while being read, or were never backed, are passed over.
-		_ = scan(r, patterns, found)
+		_ = s.Scan(r, found)
 		read += r.n
 	}
 	return read, lines.Err()
