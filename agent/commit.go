@@ -30,6 +30,7 @@ type commits struct {
 const (
 	maxAttempts = 10 // how often a commit is tried that others get ahead of
 	maxEdits    = 256
+	maxBytes    = 4 << 20 // of sealed objects in one commit, after which no more edits are taken
 )
 
 // errAgain says that an edit was not tried for a reason that was not its own.
@@ -42,31 +43,12 @@ func (a *Agent) commit(ctx context.Context, change func(context.Context, *txn) e
 		return a.guest.commit(ctx, a, change)
 	}
 	c := &a.commits
-	e := &edit{change, make(chan error, 1)}
 	for {
+		e := &edit{change, make(chan error, 1)}
 		c.mu.Lock()
 		c.waiting = append(c.waiting, e)
 		c.mu.Unlock()
-		var err error
-		select {
-		case err = <-e.done:
-		case c.turn <- struct{}{}:
-			c.mu.Lock()
-			n := min(len(c.waiting), maxEdits)
-			batch := c.waiting[:n:n]
-			c.waiting = c.waiting[n:]
-			c.mu.Unlock()
-			if len(batch) > 0 {
-				a.run(ctx, batch)
-			}
-			<-c.turn
-			select {
-			case err = <-e.done:
-			default:
-				continue // this one was not among them; it still waits
-			}
-		}
-		if !errors.Is(err, errAgain) {
+		if err := a.turn(ctx, e); !errors.Is(err, errAgain) {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -75,29 +57,52 @@ func (a *Agent) commit(ctx context.Context, change func(context.Context, *txn) e
 	}
 }
 
+// turn waits until the edit is done: by somebody else, or in a turn of its own.
+func (a *Agent) turn(ctx context.Context, e *edit) error {
+	c := &a.commits
+	for {
+		select {
+		case err := <-e.done:
+			return err
+		case c.turn <- struct{}{}:
+		}
+		// It may have been done while it waited for the turn, or be too far behind in the queue for this one.
+		if len(e.done) == 0 {
+			c.mu.Lock()
+			n := min(len(c.waiting), maxEdits)
+			batch := slices.Clone(c.waiting[:n])
+			c.waiting = slices.Delete(c.waiting, 0, n)
+			c.mu.Unlock()
+			a.run(ctx, batch)
+		}
+		<-c.turn
+	}
+}
+
 // run commits the edits and tells each of them what came of it.
 func (a *Agent) run(ctx context.Context, batch []*edit) {
 	var err error
-	for range maxAttempts {
+	for attempt := 0; attempt < maxAttempts && len(batch) > 0; attempt++ {
 		var t *txn
 		if t, err = a.begin(ctx); err != nil {
 			break
 		}
-		failed := -1
-		for i, e := range batch {
-			if err = e.change(ctx, t); err != nil {
-				failed = i
+		var failed int
+		if failed, err = t.carryOut(ctx, batch); failed >= 0 {
+			if ctx.Err() != nil {
 				break
 			}
-		}
-		if failed >= 0 && len(batch) > 1 && ctx.Err() == nil {
 			// It may have left half of a change in the tree: the others begin anew without it.
 			batch[failed].done <- err
-			batch = append(batch[:failed:failed], batch[failed+1:]...)
+			batch, err = slices.Delete(batch, failed, failed+1), nil
+			attempt--
 			continue
 		}
-		if failed >= 0 {
-			break
+		if later := batch[t.edits:]; len(later) > 0 { // there is no room for them
+			a.commits.mu.Lock()
+			a.commits.waiting = append(slices.Clone(later), a.commits.waiting...)
+			a.commits.mu.Unlock()
+			batch = batch[:t.edits]
 		}
 		err = t.apply(ctx)
 		switch coffer.KindOf(err) {
@@ -110,11 +115,7 @@ func (a *Agent) run(ctx context.Context, batch []*edit) {
 			break
 		}
 	}
-	a.tell(ctx, batch, err)
-}
-
-// tell ends edits. The end of the context is that of one caller, not of the others.
-func (a *Agent) tell(ctx context.Context, batch []*edit, err error) {
+	// The end of the context is that of one caller, not of the others.
 	if ctx.Err() != nil && err != nil {
 		err = errAgain
 	}
@@ -123,10 +124,26 @@ func (a *Agent) tell(ctx context.Context, batch []*edit, err error) {
 	}
 }
 
+// carryOut carries out edits until the commit is full, one at least. It returns which of them failed, or -1.
+func (t *txn) carryOut(ctx context.Context, batch []*edit) (failed int, err error) {
+	for i, e := range batch {
+		if err := e.change(ctx, t); err != nil {
+			return i, err
+		}
+		t.edits++
+		if t.bytes > maxBytes {
+			break
+		}
+	}
+	return -1, nil
+}
+
 // A txn is a commit on its way.
 type txn struct {
 	*view
 	now     time.Time
+	edits   int // that were carried out
+	bytes   int // of what they write
 	writes  []coffer.Write
 	wrote   map[coffer.ObjectID]seal.Ref // the keys of what is written
 	delta   search.Delta                 // to the search index
@@ -182,6 +199,7 @@ func (a *Agent) seal(ctx context.Context, ref seal.Ref, there *revision, p seal.
 // write makes a document part of the commit.
 func (t *txn) write(ref seal.Ref, d *coffer.Document) {
 	t.writes = append(t.writes, coffer.Write{Document: d})
+	t.bytes += len(d.Body)
 	t.wrote[ref.ID], t.sealed[ref.ID] = ref, d
 }
 

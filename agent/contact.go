@@ -19,6 +19,8 @@ type Contact struct {
 	Name     string // what the owner calls the contact; may be empty
 	Card     string // the contact's card, as it was given
 	Delivery []byte // the public key that keys are delivered to
+
+	former bool // DID is what the contact was called before
 }
 
 // A Group is several contacts who are shared with as one.
@@ -38,6 +40,8 @@ type contactJSON struct {
 	DID  string `json:"did"`
 	Name string `json:"name,omitzero"`
 	Card string `json:"card"`
+	// Succession says that the card's holder is the contact, under another identifier.
+	Succession string `json:"succession,omitzero"`
 }
 
 // recordPath returns where the agent keeps an object of its own about something.
@@ -46,9 +50,12 @@ func recordPath(folder, about string) string {
 	return folder + "/" + base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// AddContact keeps a card under a name, in the place of the one that its holder had before. Invalid for what is no card,
+// AddContact keeps a card under a name, in the place of the one that its holder had before. After the card there may
+// stand statements of succession, set off by white space: a contact that had the earlier name goes on under the new one,
+// with its name and all that is shared with it. Invalid for what is no card,
 // or one that its holder did not sign.
 func (a *Agent) AddContact(ctx context.Context, card, name string) (*Contact, error) {
+	card, statements := splitCard(card)
 	c, err := keyring.ParseCard(card)
 	if err != nil {
 		return nil, err
@@ -62,7 +69,10 @@ func (a *Agent) AddContact(ctx context.Context, card, name string) (*Contact, er
 	if len(name) > maxText || strings.HasPrefix(name, "did:") {
 		return nil, coffer.Errorf("contact", coffer.Invalid, "a name is too long, or looks like an identifier")
 	}
-	b, err := jose.Encode(contactJSON{c.DID, name, card})
+	if name, err = a.succeeded(ctx, c, card, name, statements); err != nil {
+		return nil, err
+	}
+	b, err := jose.Encode(contactJSON{DID: c.DID, Name: name, Card: card})
 	if err != nil {
 		return nil, coffer.E("contact", coffer.Invalid, err)
 	}
@@ -129,6 +139,9 @@ func (a *Agent) Contacts(ctx context.Context) iter.Seq2[*Contact, error] {
 			if err == nil {
 				c, err = v.contactAt(ctx, i.Path)
 			}
+			if err == nil && c.former {
+				continue
+			}
 			if !yield(c, err) || err != nil {
 				return
 			}
@@ -151,10 +164,11 @@ func (v *view) contactAt(ctx context.Context, path string) (*Contact, error) {
 		return nil, err
 	}
 	card, err := keyring.ParseCard(w.Card)
-	if err != nil || card.DID != w.DID {
+	former := err == nil && card.DID != w.DID && succeeds(w.Succession, w.DID, card.DID)
+	if err != nil || card.DID != w.DID && !former {
 		return nil, coffer.Errorf("contact", coffer.Corrupt, "the card is not the contact's")
 	}
-	return &Contact{DID: w.DID, Name: w.Name, Card: w.Card, Delivery: card.Delivery.Public}, nil
+	return &Contact{DID: w.DID, Name: w.Name, Card: w.Card, Delivery: card.Delivery.Public, former: former}, nil
 }
 
 // value reads one of the agent's own typed objects.
@@ -163,7 +177,12 @@ func (v *view) value(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
-	r, err := v.a.readNode(ctx, v, n)
+	var r *revision
+	if d := v.sealed[n.Ref.ID]; d != nil {
+		r, err = v.a.open(ctx, n.Ref, v.a.mine, d)
+	} else {
+		r, err = v.a.readNode(ctx, v, n)
+	}
 	if err != nil {
 		return err
 	}
@@ -200,7 +219,7 @@ func (a *Agent) RemoveContact(ctx context.Context, who string) error {
 }
 
 // PutGroup keeps a group. Its members must be contacts; NotExist otherwise. It changes no grants: [Agent.ShareGroup]
-// and [Agent.LeaveGroup] do.
+// and [Agent.Revoke] do.
 func (a *Agent) PutGroup(ctx context.Context, g Group) error {
 	if g.Name == "" || len(g.Name) > maxText || len(g.Members) > maxReaders {
 		return coffer.Errorf("group", coffer.Invalid, "no name, a too long one, or too many members")

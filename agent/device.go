@@ -180,7 +180,7 @@ func (a *Agent) addDevice(ctx context.Context, name string, pairing coffer.Objec
 		if err != nil {
 			return err
 		}
-		d := &deviceRecord{ID: id[:], Public: public, Added: t.now.Truncate(time.Second), Place: fresh, Pairing: pairing}
+		d := &deviceRecord{ID: id[:], Public: public, Added: t.now, Place: fresh, Pairing: pairing}
 		for _, other := range list {
 			switch {
 			case string(other.ID) == string(id[:]):
@@ -336,7 +336,9 @@ func decodeBundle(content []byte) (*bundle, error) {
 }
 
 // owns reports whether an identity has, or had, this name.
-func owns(r *keyring.Ring, did string) bool { return r.DID() == did || slices.Contains(r.FormerDIDs(), did) }
+func owns(r *keyring.Ring, did string) bool {
+	return r.DID() == did || slices.Contains(r.FormerDIDs(), did)
+}
 
 // send leaves the keys for the devices, and for who has the recovery phrase, that were not left these yet, and returns
 // the paths of their records.
@@ -481,7 +483,9 @@ func (a *Agent) OfferPairing(ctx context.Context, p keyring.Pairing, node string
 }
 
 // Withdraw erases what was left for a pairing. Nothing there is no error.
-func (a *Agent) Withdraw(ctx context.Context, p keyring.Pairing) error { return a.dropOpen(ctx, pairingPlace(p)) }
+func (a *Agent) Withdraw(ctx context.Context, p keyring.Pairing) error {
+	return a.dropOpen(ctx, pairingPlace(p))
+}
 
 // Joined returns the device that joined by a pairing; nil if none did yet.
 func (a *Agent) Joined(ctx context.Context, p keyring.Pairing) (*Device, error) {

@@ -110,6 +110,8 @@ type view struct {
 	stale   bool         // it was written before the keys were rotated
 	tree    *tree.Tree
 	list    *grants // once they were needed
+	// sealed is what a commit on the view will write.
+	sealed map[coffer.ObjectID]*coffer.Document
 
 	mu    sync.Mutex
 	pages map[coffer.ObjectID]*known // those that were loaded: what a commit replaces
@@ -122,6 +124,11 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 	}
 	v := &view{a: a, by: a.Keyring, pages: make(map[coffer.ObjectID]*known)}
 	if a.guest != nil {
+		if a.guest.folder { // the owner may have changed the keys
+			if err := a.try(ctx, func() error { _, err := v.page(ctx, a.guest.root()); return err }); err != nil {
+				return nil, err
+			}
+		}
 		v.tree = tree.At(a.guest.root(), v.page)
 		return v, nil
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
 	"github.com/cofferhq/coffer/keyring"
 )
 
@@ -182,12 +184,14 @@ func (t *txn) refill(ctx context.Context) error {
 
 // former is an owner as of earlier generations of two uses.
 type former struct {
-	coffer.Owner               // with its vault secret
+	coffer.Owner              // with its vault secret
 	mac          coffer.Owner // with its HMAC key
 }
 
 // MAC implements [coffer.Keyring].
-func (f former) MAC(ctx context.Context, message []byte) ([]byte, error) { return f.mac.MAC(ctx, message) }
+func (f former) MAC(ctx context.Context, message []byte) ([]byte, error) {
+	return f.mac.MAC(ctx, message)
+}
 
 // maxFormer bounds in how many former ways a note is looked for.
 const maxFormer = 16
@@ -337,46 +341,35 @@ func (a *Agent) Links(ctx context.Context) (list []Share, err error) {
 	return list, nil
 }
 
-// Controller returns who controls the owner's vault with a provider: a pseudonym that has nothing in common with the
-// owner's identifier, nor with what other providers see. Node is the provider's origin.
-func Controller(ctx context.Context, owner coffer.Owner, node, space string) (coffer.Keyring, error) {
-	return owner.Pseudonym(ctx, "coffer controller 2\x00"+node+"\x00"+space)
-}
-
-// Controllers returns who may control the owner's vault while keys are being rotated: first who should, then who did
-// before, back to the earliest whose keys are kept, and last the owner's own identifiers.
-func Controllers(ctx context.Context, owner coffer.Owner, node, space string) (list []coffer.Keyring, err error) {
-	first, err := Controller(ctx, owner, node, space)
-	if err != nil {
-		return nil, err
+// Controllers returns by whom the provider may know the vault's owner while keys are rotated: first by whom it should,
+// then who that was before, back to the earliest whose keys are kept. With a label they are pseudonyms, which have
+// nothing in common that others could see; without one, the owner's own identifiers.
+func Controllers(ctx context.Context, owner coffer.Owner, label string) (list []coffer.Keyring, err error) {
+	use := keyring.Vault
+	if label == "" {
+		use = keyring.Signing
 	}
-	list = append(list, first)
-	if g, ok := owner.(generations); ok {
-		for n := g.Generations(keyring.Vault) - 2; n >= 0; n-- {
-			by, err := g.At(keyring.Vault, n)
-			if errors.Is(err, coffer.NotExist) {
-				break
-			} else if err != nil {
-				return nil, err
-			}
-			c, err := Controller(ctx, by, node, space)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, c)
-		}
+	g, ok := owner.(generations)
+	if !ok && label == "" {
+		return []coffer.Keyring{owner}, nil
+	} else if !ok {
+		first, err := owner.Pseudonym(ctx, label)
+		return []coffer.Keyring{first}, err
 	}
-	list = append(list, owner)
-	if g, ok := owner.(generations); ok {
-		for n := g.Generations(keyring.Signing) - 2; n >= 0; n-- {
-			k, err := g.At(keyring.Signing, n)
-			if errors.Is(err, coffer.NotExist) {
-				break
-			} else if err != nil {
+	for n := g.Generations(use) - 1; n >= 0; n-- {
+		at, err := g.At(use, n)
+		if errors.Is(err, coffer.NotExist) {
+			break // forgotten, and all before it
+		} else if err != nil {
+			return nil, err
+		}
+		c := coffer.Keyring(at)
+		if label != "" {
+			if c, err = at.Pseudonym(ctx, label); err != nil {
 				return nil, err
 			}
-			list = append(list, k)
 		}
+		list = append(list, c)
 	}
 	return list, nil
 }
@@ -415,7 +408,9 @@ func (a *Agent) Forget(ctx context.Context, uses ...keyring.Use) (*keyring.Ring,
 
 // successions returns statements that lead from the owner's earlier names to the present one, the latest of them.
 func (a *Agent) successions() (list []string, err error) {
-	s, ok := a.Keyring.(interface{ Succession(did string) (string, error) })
+	s, ok := a.Keyring.(interface {
+		Succession(did string) (string, error)
+	})
 	if !ok {
 		return nil, nil
 	}
@@ -446,4 +441,113 @@ func names(did string, statements []string) (list []string, err error) {
 		list = append(list, from)
 	}
 	return list, nil
+}
+
+// splitCard divides a card from the statements of succession after it.
+func splitCard(text string) (card string, statements []string) {
+	parts := strings.Fields(text)
+	if len(parts) < 2 || len(parts) > 1+maxSuccessions {
+		return strings.TrimSpace(text), nil
+	}
+	return parts[0], parts[1:]
+}
+
+// maxSuccessions bounds the statements after a card: an identity has at most 64 signing keys.
+const maxSuccessions = 63
+
+// CardText returns the owner's card, and after it statements that the earlier names of the owner were the same
+// identity's: what [Agent.AddContact] takes.
+func CardText(ctx context.Context, r *keyring.Ring, name string) (string, error) {
+	text, err := r.Card(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	for _, did := range r.FormerDIDs() {
+		statement, err := r.Succession(did)
+		if err != nil {
+			return "", err
+		}
+		text += " " + statement
+	}
+	return text, nil
+}
+
+func succeeds(statement, from, to string) bool {
+	f, t, err := keyring.VerifySuccession(statement)
+	return err == nil && f == from && t == to
+}
+
+// succeeded lets contacts whom the statements name go on under the identifier of a card, and returns the name that the
+// card's holder then has. Invalid for a statement that does not lead to the card's holder.
+func (a *Agent) succeeded(ctx context.Context, c *keyring.Card, card, name string, statements []string) (string, error) {
+	for _, s := range statements {
+		from, to, err := keyring.VerifySuccession(s)
+		if err != nil || to != c.DID {
+			return "", coffer.Errorf("contact", coffer.Invalid, "what follows the card is no statement about its holder")
+		}
+		v, err := a.look(ctx)
+		if err != nil {
+			return "", err
+		}
+		known, err := v.contact(ctx, from)
+		if errors.Is(err, coffer.NotExist) || err == nil && from == to {
+			continue
+		} else if err != nil {
+			return "", err
+		}
+		if name == "" || name == c.Name {
+			name = known.Name
+		}
+		w := contactJSON{DID: from, Name: known.Name, Card: card, Succession: s}
+		if err := a.putValue(ctx, recordPath(contactFolder, from), contactType, w); err != nil {
+			return "", err
+		}
+	}
+	return name, nil
+}
+
+// RenewNames leaves the pages anew to which the names lead ([Agent.Name]), with the present card and the present
+// controller's word. It is to be called after keys were rotated; the names stay what they are.
+func (a *Agent) RenewNames(ctx context.Context) error {
+	var list []*named
+	for n, err := range values[named](ctx, a, namedFolder) {
+		if err != nil {
+			return err
+		}
+		list = append(list, n)
+	}
+	for _, n := range list {
+		if !a.Now().Before(n.Until) {
+			continue
+		}
+		if err := a.putPage(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putPage leaves the page of a name.
+func (a *Agent) putPage(ctx context.Context, n *named) error {
+	ring, ok := a.Keyring.(carded)
+	if !ok {
+		return coffer.Errorf("name", coffer.Invalid, "the keyring has no card")
+	}
+	card, err := ring.Card(ctx, "")
+	if err != nil {
+		return err
+	}
+	seed, capability, err := a.asker(ctx, n)
+	if err != nil {
+		return err
+	}
+	page, err := jose.Encode(askPage{askType, askVersion, a.URL, n.Title, card, n.Token, seed, capability})
+	if err != nil {
+		return coffer.E("name", coffer.Invalid, err)
+	}
+	place, err := n.Place.place()
+	if err != nil {
+		return err
+	}
+	return a.putOpen(ctx, place, page)
 }
