@@ -19,12 +19,12 @@ func large(b *testing.B, files int) (*disk, func(i int) string) {
 }
 
 func BenchmarkPut(b *testing.B) {
-	d, path := large(b, 20_000)
+	d, path := large(b, 100_000)
 	b.ReportAllocs()
 	pages, i := 0, 0
 	for b.Loop() {
 		tr := d.open()
-		put(b, tr, path(i*7919%20_000)+"x")
+		put(b, tr, path(i*7919%100_000)+"x")
 		dirty, _ := tr.Dirty()
 		pages += len(dirty)
 		d.commit(tr)
@@ -35,23 +35,23 @@ func BenchmarkPut(b *testing.B) {
 }
 
 func BenchmarkPutMany(b *testing.B) {
-	d, path := large(b, 20_000)
+	d, path := large(b, 100_000)
 	tr, i := d.open(), 0
 	b.ReportAllocs()
 	for b.Loop() {
-		put(b, tr, path(i*7919%20_000)+"x")
+		put(b, tr, path(i*7919%100_000)+"x")
 		i++
 	}
 }
 
 func BenchmarkGet(b *testing.B) {
-	d, path := large(b, 20_000)
+	d, path := large(b, 100_000)
 	b.Run("loaded", func(b *testing.B) {
 		tr, i := d.open(), 0
 		all(b, tr, "", map[string]Node{})
 		b.ReportAllocs()
 		for b.Loop() {
-			_, err := tr.Get(ctx, path(i*7919%20_000))
+			_, err := tr.Get(ctx, path(i*7919%100_000))
 			check(b, err)
 			i++
 		}
@@ -60,7 +60,7 @@ func BenchmarkGet(b *testing.B) {
 		i := 0
 		b.ReportAllocs()
 		for b.Loop() {
-			_, err := d.open().Get(ctx, path(i*7919%20_000))
+			_, err := d.open().Get(ctx, path(i*7919%100_000))
 			check(b, err)
 			i++
 		}
@@ -68,7 +68,7 @@ func BenchmarkGet(b *testing.B) {
 }
 
 func BenchmarkList(b *testing.B) {
-	d, _ := large(b, 20_000)
+	d, _ := large(b, 100_000)
 	b.ReportAllocs()
 	for b.Loop() {
 		if n := len(list(b, d.open(), "folder042")); n != 1000 {

@@ -452,6 +452,10 @@ func TestMovedStaysDue(t *testing.T) {
 			if e, err := tr.EpochFor(ctx, f.Path); err != nil || e != 4 {
 				t.Fatalf("epoch %d, %v", e, err)
 			}
+			check(t, tr.Put(ctx, f.Path, f.Node)) // with what it had, it stays due
+			if e, err := tr.EpochFor(ctx, f.Path); err != nil || e != 4 {
+				t.Fatalf("epoch %d, %v", e, err)
+			}
 			f.Node.Epoch = 4
 			check(t, tr.Put(ctx, f.Path, f.Node))
 		}
@@ -470,7 +474,7 @@ func TestMovedStaysDue(t *testing.T) {
 func TestDividedStaysDue(t *testing.T) {
 	for _, max := range []int{800, 3000} {
 		for _, once := range []int{0, 3, 64} {
-			for seed := range 10 {
+			for seed := range 8 {
 				t.Run(fmt.Sprintf("max=%d/once=%d/seed=%d", max, once, seed), func(t *testing.T) {
 					stayDue(t, max, once, rand.New(rand.NewPCG(uint64(seed), 1)))
 				})
@@ -489,23 +493,40 @@ func stayDue(t *testing.T, max, once int, rnd *rand.Rand) {
 		path := fmt.Sprintf("a/%d", i)
 		old[path] = put(t, tr, path)
 	}
+	growth := []int{0, 3, 15}[rnd.IntN(3)] // so many steps of 16 put a new file
+	if growth == 0 {
+		for i := range 20 { // small pages beside each other
+			path := fmt.Sprintf("a/%d", i)
+			check(t, tr.Remove(ctx, path))
+			delete(old, path)
+		}
+	}
 	tr = d.commit(tr)
 	check(t, tr.Renew(ctx, "a", epoch))
 	tr = d.commit(tr)
-	grows := rnd.IntN(2) == 0
+	a, err := tr.Get(ctx, "a")
+	check(t, err)
+	byHash := func(x, y string) int {
+		return strings.Compare(hashOf(a.Ref.ID, Base(x)), hashOf(a.Ref.ID, Base(y)))
+	}
+	var done []string // paths of files that are not due
 	for i := 0; len(old) > 0; i++ {
-		paths := slices.Sorted(maps.Keys(old))
-		path := paths[rnd.IntN(len(paths))]
+		paths := slices.SortedFunc(maps.Keys(old), byHash)
+		path := paths[rnd.IntN(len(paths))*rnd.IntN(2)] // one page after the other, by and large
 		switch op := rnd.IntN(4); {
-		case grows && op < 3:
+		case rnd.IntN(16) < growth:
 			n := fileNode()
 			n.Epoch = epoch
 			check(t, tr.Put(ctx, fmt.Sprintf("a/new%d", i), n))
+		case op == 3 && len(done) > 0:
+			check(t, tr.Remove(ctx, done[0]))
+			done = done[1:]
 		case op%2 == 0:
 			n := old[path]
 			n.Ref, n.Epoch = n.Ref.Renewed(), epoch
 			check(t, tr.Put(ctx, path, n))
 			delete(old, path)
+			done = append(done, path)
 		default:
 			check(t, tr.Remove(ctx, path))
 			delete(old, path)
@@ -528,5 +549,52 @@ func stayDue(t *testing.T, max, once int, rnd *rand.Rand) {
 			t.Fatalf("after %d steps %d of %d are found, %v, %v", i+1, len(found), len(old), more, err)
 		}
 		tr = d.open()
+	}
+}
+
+// TestJoinedStaysDue: a sub-page that has the keys that are due takes in one that has not.
+func TestJoinedStaysDue(t *testing.T) {
+	const epoch = 4
+	f := &forger{newDisk(t, 3000), map[string]seal.Ref{}}
+	f.refs["root"] = f.root
+	root := &body{top: folder{id: f.root.ID}, due: epoch}
+	names := map[string][]string{}
+	for prefix, n := range map[string]int{"00": 2, "01": 2, "1": 8} { // the last is too large to be joined
+		b := &body{top: folder{id: f.root.ID}, prefix: prefix}
+		for i := 0; len(b.top.rows) < n; i++ {
+			name := fmt.Sprint(i)
+			if !strings.HasPrefix(hashOf(f.root.ID, name), prefix) {
+				continue
+			}
+			n := fileNode()
+			if prefix == "00" {
+				n.Epoch = epoch
+			}
+			r, err := newRow(name, n, f.ref(prefix).Write)
+			check(t, err)
+			b.top.set(r)
+			names[prefix] = append(names[prefix], name)
+		}
+		f.write(prefix, b)
+		l := f.link("root", prefix, prefix)
+		if l.waits = prefix != "00"; !l.waits {
+			l.epoch = epoch
+		}
+		root.top.setSub(&l)
+	}
+	f.write("root", root)
+	tr := f.open()
+	check(t, tr.Remove(ctx, names["00"][0]))
+	tr = f.commit(tr)
+	if len(f.pages) != 3 {
+		t.Fatalf("%d pages: nothing was joined", len(f.pages))
+	}
+	for _, name := range append(names["01"], names["1"]...) {
+		if e, err := tr.EpochFor(ctx, name); err != nil || e != epoch {
+			t.Errorf("epoch %d, %v", e, err)
+		}
+	}
+	if found, more, err := tr.Due(ctx, "", 99); err != nil || more || len(found) != 10 {
+		t.Errorf("%d found, %v, %v", len(found), more, err)
 	}
 }
