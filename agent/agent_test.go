@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -367,3 +368,26 @@ func TestShareToWrite(t *testing.T) {
 }
 
 var both = []grant.Action{grant.Read, grant.Write}
+
+// What one caller may not do does not keep others from what they may, however many wait.
+func TestManyFail(t *testing.T) {
+	p := newPerson(t, provider(t), "alice")
+	put(t, p.Agent, "folder/x", nil)
+	var all sync.WaitGroup
+	for i := range 400 {
+		all.Go(func() {
+			if i%3 == 0 {
+				_, err := p.Put(context.Background(), "folder", file([]byte{1}), agent.PutOptions{})
+				expect(t, err, coffer.Conflict)
+				return
+			}
+			if _, err := p.Put(context.Background(), fmt.Sprint("g/", i), file(noise(1, 16<<10)), agent.PutOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := len(paths(t, p.Agent, "g")); got != 266 {
+		t.Errorf("%d files, want 266", got)
+	}
+}

@@ -88,7 +88,7 @@ func (a *Agent) run(ctx context.Context, batch []*edit) {
 			break
 		}
 		var failed int
-		if failed, err = t.carryOut(ctx, batch); failed >= 0 {
+		if failed, err = t.carryOut(ctx, &batch); failed >= 0 {
 			if ctx.Err() != nil {
 				break
 			}
@@ -124,18 +124,31 @@ func (a *Agent) run(ctx context.Context, batch []*edit) {
 	}
 }
 
-// carryOut carries out edits until the commit is full, one at least. It returns which of them failed, or -1.
-func (t *txn) carryOut(ctx context.Context, batch []*edit) (failed int, err error) {
-	for i, e := range batch {
-		if err := e.change(ctx, t); err != nil {
-			return i, err
-		}
-		t.edits++
-		if t.bytes > maxBytes {
-			break
+// carryOut carries out edits until the commit is full, one at least. Those that fail and leave nothing are told so and
+// taken out. It returns which one failed and may have left something, or -1.
+func (t *txn) carryOut(ctx context.Context, batch *[]*edit) (failed int, err error) {
+	for t.edits < len(*batch) && t.bytes <= maxBytes {
+		e, before := (*batch)[t.edits], t.mark()
+		err := e.change(ctx, t)
+		switch {
+		case err == nil:
+			t.edits++
+		case ctx.Err() == nil && t.mark() == before:
+			e.done <- err
+			*batch = slices.Delete(*batch, t.edits, t.edits+1)
+		default:
+			return t.edits, err
 		}
 	}
 	return -1, nil
+}
+
+// mark returns what is different once an edit has left something.
+func (t *txn) mark() [6]uint64 {
+	return [...]uint64{
+		t.tree.Edits(), uint64(len(t.writes)), uint64(len(t.delta.Documents) + len(t.delta.Removed)), uint64(len(t.changed)),
+		uint64(len(t.boxes)), t.next.Epoch,
+	}
 }
 
 // A txn is a commit on its way.

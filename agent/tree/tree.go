@@ -98,6 +98,9 @@ func At(root seal.Ref, load Loader) *Tree {
 	}
 }
 
+// Edits counts the changes that were tried: while it is the same, nothing has changed.
+func (t *Tree) Edits() uint64 { return t.edits }
+
 // Root returns the Ref of the root page. Renewing the root changes it.
 func (t *Tree) Root() seal.Ref { return t.root }
 
