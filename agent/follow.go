@@ -20,7 +20,7 @@ type follower struct {
 	blind   bool // the vault has no feed: nothing may be remembered
 	cursor  coffer.Cursor
 	history history
-	latest  map[coffer.ObjectID]latest // what changed since the start
+	latest  map[coffer.ObjectID]latest // what changed, as far as it was read and is remembered
 	forgot  uint64                     // how often that was forgotten, for its size
 }
 
@@ -38,6 +38,20 @@ func (f *follower) follows() bool {
 type latest struct {
 	sequence uint64
 	rev      coffer.Rev
+	number   uint64 // of the change
+}
+
+// saw remembers, in a vault without a feed, what it showed of an object: it is not to show an older state later.
+func (f *follower) saw(r *revision) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.blind {
+		return
+	}
+	if f.latest == nil || len(f.latest) >= maxLatest {
+		f.latest = make(map[coffer.ObjectID]latest)
+	}
+	f.latest[r.ref.ID] = latest{sequence: r.doc.Sequence, rev: r.rev}
 }
 
 // expects returns what the feed said last of an object; ok is false when it said nothing.
@@ -102,7 +116,7 @@ func (a *Agent) refresh(ctx context.Context) error {
 			f.latest = make(map[coffer.ObjectID]latest)
 			f.forgot++
 		}
-		f.latest[c.ID] = latest{c.Sequence, c.Rev}
+		f.latest[c.ID] = latest{c.Sequence, c.Rev, c.Number}
 		if !a.objects.replaced(c.ID, c.Rev) {
 			a.drop(ctx, c.ID)
 		}
@@ -114,6 +128,35 @@ func (a *Agent) refresh(ctx context.Context) error {
 	}
 	if f.history.number != before {
 		a.remember(ctx)
+	}
+	return nil
+}
+
+// doubt forgets what is remembered of objects that could not be replaced: it may be what the vault passed off as
+// present once.
+func (a *Agent) doubt(ctx context.Context, writes []coffer.Write) {
+	for _, w := range writes {
+		a.objects.remove(w.ID())
+		a.drop(ctx, w.ID())
+	}
+}
+
+// acknowledged makes sure that what the vault says to have accepted is what was written. A server without a feed says
+// less.
+func acknowledged(writes []coffer.Write, changes []coffer.Change) error {
+	const op = "commit"
+	if len(changes) != len(writes) {
+		return coffer.Errorf(op, coffer.Corrupt, "the vault answered with another number of changes")
+	}
+	for i, w := range writes {
+		c := changes[i]
+		var rev coffer.Rev
+		if w.Document != nil {
+			rev = w.Document.Rev()
+		}
+		if c.ID != w.ID() || c.Rev != rev {
+			return coffer.Errorf(op, coffer.Corrupt, "the vault acknowledged something else than was written")
+		}
 	}
 	return nil
 }

@@ -1,9 +1,13 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/cofferhq/coffer"
@@ -25,6 +29,52 @@ type historyNote struct {
 	Cursor  coffer.Cursor `json:"cursor"`
 	Number  uint64        `json:"number"`
 	Watcher base64url     `json:"watcher,omitempty"`
+	Latest  base64url     `json:"latest,omitempty"` // what changed last, as appendLatest writes it
+}
+
+// maxNoted is of how many objects a device notes what changed last, so that it cannot be shown an older state of them
+// when it starts again: first those that it knows to be pages and other records, then those that changed last.
+const maxNoted = 1024
+
+const latestSize = 16 + 8 + 8 + 32
+
+// noted returns what is noted of the changes: for each its object, its sequence, its number in the feed and its
+// revision. The caller holds the lock.
+func (a *Agent) noted() []byte {
+	f := &a.feed
+	ids := slices.Collect(maps.Keys(f.latest))
+	if len(ids) > maxNoted {
+		known := a.objects.all()
+		slices.SortFunc(ids, func(x, y coffer.ObjectID) int {
+			if known[x] != known[y] {
+				if known[x] {
+					return -1
+				}
+				return 1
+			}
+			return cmp.Compare(f.latest[y].number, f.latest[x].number)
+		})
+		ids = ids[:maxNoted]
+	}
+	b := make([]byte, 0, latestSize*len(ids))
+	for _, id := range ids {
+		l := f.latest[id]
+		b = append(b, id[:]...)
+		b = binary.BigEndian.AppendUint64(b, l.sequence)
+		b = binary.BigEndian.AppendUint64(b, l.number)
+		b = append(b, l.rev[:]...)
+	}
+	return b
+}
+
+// renote reads what noted wrote. What is cut short is passed over: the note is the owner's own.
+func (f *follower) renote(b []byte) {
+	f.latest = make(map[coffer.ObjectID]latest)
+	for ; len(b) >= latestSize && len(f.latest) < maxNoted; b = b[latestSize:] {
+		f.latest[coffer.ObjectID(b)] = latest{
+			sequence: binary.BigEndian.Uint64(b[16:]), number: binary.BigEndian.Uint64(b[24:]), rev: coffer.Rev(b[32:latestSize]),
+		}
+	}
 }
 
 // checkEvery is how many changes are read before the vault is asked for a checkpoint again.
@@ -77,6 +127,7 @@ func (a *Agent) recall(ctx context.Context) error {
 	}
 	if known {
 		f.cursor, f.history.number = n.Cursor, n.Number
+		f.renote(n.Latest)
 	}
 	return nil
 }
@@ -128,7 +179,10 @@ func (a *Agent) join(ctx context.Context) error {
 // remember notes what this device knows. The caller holds the lock.
 func (a *Agent) remember(ctx context.Context) {
 	f := &a.feed
-	n := historyNote{Cursor: f.cursor, Number: f.history.number}
+	if a.Journal == nil {
+		return
+	}
+	n := historyNote{Cursor: f.cursor, Number: f.history.number, Latest: a.noted()}
 	if w := f.history.watch; w != nil {
 		var err error
 		if n.Watcher, err = w.Encode(); err != nil {
@@ -204,5 +258,6 @@ func (a *Agent) wrote(changes []coffer.Change) error {
 			return err
 		}
 	}
+	a.remember(context.Background()) // the write is done, however the call that it was for ends
 	return nil
 }

@@ -50,6 +50,7 @@ func (a *Agent) read(ctx context.Context, ref seal.Ref, authors authors) (*revis
 	if known && (r.doc.Sequence < least.sequence || r.doc.Sequence == least.sequence && r.rev != least.rev) {
 		return nil, coffer.Errorf("object", coffer.Corrupt, "the vault shows an older state of an object than it did")
 	}
+	a.feed.saw(r)
 	return r, nil
 }
 
@@ -60,7 +61,7 @@ func (a *Agent) open(ctx context.Context, ref seal.Ref, authors authors, docs ..
 	}
 	r := &revision{ref: ref}
 	for _, d := range docs {
-		if d.ID != ref.ID {
+		if d == nil || d.ID != ref.ID {
 			return nil, coffer.Errorf(op, coffer.Corrupt, "the vault answered with another object")
 		}
 		rev := d.Rev()
@@ -205,6 +206,17 @@ func (s *objects) replaced(id coffer.ObjectID, by coffer.Rev) (same bool) {
 	}
 	delete(s.known, id)
 	return false
+}
+
+// all returns the ids of what is remembered.
+func (s *objects) all() map[coffer.ObjectID]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := make(map[coffer.ObjectID]bool, len(s.known))
+	for id := range s.known {
+		ids[id] = true
+	}
+	return ids
 }
 
 func (s *objects) forget() {
