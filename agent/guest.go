@@ -147,7 +147,10 @@ func (a *Agent) try(ctx context.Context, f func() error) error {
 	before := a.guest.root()
 	err := f()
 	if errors.Is(err, coffer.NotExist) || errors.Is(err, coffer.Corrupt) {
-		if renewed := a.renew(ctx); renewed != nil || a.guest.root() == before {
+		switch renewed := a.renew(ctx); {
+		case errors.Is(renewed, coffer.NotExist): // the vault refuses, or there are no keys
+			return renewed
+		case renewed != nil || a.guest.root() == before:
 			return err
 		}
 		a.objects.forget()
