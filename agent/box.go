@@ -130,6 +130,7 @@ func (t *txn) empty(ctx context.Context, g *grantRecord) error {
 
 // deliver sends readers the keys that the commit changed of what they were granted.
 func (t *txn) deliver(ctx context.Context) error {
+	t.acquaint(ctx)
 	if t.head.Boxes == 0 {
 		return nil
 	}

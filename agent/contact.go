@@ -151,6 +151,7 @@ func (a *Agent) Contacts(ctx context.Context) iter.Seq2[*Contact, error] {
 
 // contact returns the contact with an identifier.
 func (v *view) contact(ctx context.Context, did string) (*Contact, error) {
+	v.acquaint(ctx)
 	c, err := v.contactAt(ctx, recordPath(contactFolder, did))
 	if err == nil && c.DID != did {
 		return nil, coffer.Errorf("contact", coffer.Corrupt, "somebody else's")
@@ -181,7 +182,7 @@ func (v *view) value(ctx context.Context, path string, into any) error {
 	if d := v.sealed[n.Ref.ID]; d != nil {
 		r, err = v.a.open(ctx, n.Ref, v.a.mine, d)
 	} else {
-		r, err = v.a.readNode(ctx, v, n)
+		r, err = v.own(ctx, n)
 	}
 	if err != nil {
 		return err
