@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/ledger"
 )
 
 // A follower reads the vault's feed, so that what is remembered is what is present, and so that a vault that forgets,
@@ -99,6 +100,7 @@ func (a *Agent) refresh(ctx context.Context) error {
 	if f.history.watch != nil {
 		due = f.history.watch.Due()
 	}
+	back := f.here()
 	for c, err := range a.Vault.Changes(ctx, f.cursor, false) {
 		if f.history.number == 0 && (errors.Is(err, coffer.Invalid) || errors.Is(err, coffer.Denied)) {
 			f.blind = true // a server without a feed
@@ -108,7 +110,9 @@ func (a *Agent) refresh(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		back.note(f, c.ID)
 		if err := f.history.append(c); err != nil {
+			back.restore(f)
 			return err
 		}
 		f.cursor = c.Cursor
@@ -123,6 +127,7 @@ func (a *Agent) refresh(ctx context.Context) error {
 	}
 	if f.history.watch != nil {
 		if err := f.history.watch.Ended(due); err != nil {
+			back.restore(f)
 			return err
 		}
 	}
@@ -130,6 +135,55 @@ func (a *Agent) refresh(ctx context.Context) error {
 		a.remember(ctx)
 	}
 	return nil
+}
+
+// A point is where a follower was before it read on: what turns out to be no history of the vault is not remembered as
+// one.
+type point struct {
+	cursor coffer.Cursor
+	number uint64
+	watch  []byte // encoded, once something was read
+	read   bool
+	before map[coffer.ObjectID]*latest
+}
+
+func (f *follower) here() *point {
+	return &point{cursor: f.cursor, number: f.history.number, before: make(map[coffer.ObjectID]*latest)}
+}
+
+// note is told of a change before it counts.
+func (p *point) note(f *follower, id coffer.ObjectID) {
+	if !p.read && f.history.watch != nil {
+		p.watch, _ = f.history.watch.Encode() // without it, what was read stays
+	}
+	p.read = true
+	if _, ok := p.before[id]; !ok {
+		p.before[id] = nil
+		if l, ok := f.latest[id]; ok {
+			p.before[id] = &l
+		}
+	}
+}
+
+func (p *point) restore(f *follower) {
+	if !p.read {
+		return
+	}
+	if f.history.watch != nil {
+		w, err := ledger.DecodeWatcher(p.watch)
+		if err != nil {
+			return
+		}
+		f.history.watch = w
+	}
+	f.cursor, f.history.number = p.cursor, p.number
+	for id, l := range p.before {
+		if l == nil {
+			delete(f.latest, id)
+		} else {
+			f.latest[id] = *l
+		}
+	}
 }
 
 // doubt forgets what is remembered of objects that could not be replaced: it may be what the vault passed off as

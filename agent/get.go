@@ -106,9 +106,20 @@ func (a *Agent) objectNow(ctx context.Context, path string) (o *Object, err erro
 	return o, read()
 }
 
-// readNode reads the present revision of what a folder names.
+// readNode reads the present revision of what a folder names. NotExist if it was erased since the folder was read;
+// Corrupt if the vault does not have it for another reason.
 func (a *Agent) readNode(ctx context.Context, v *view, n tree.Node) (*revision, error) {
-	return a.readBelow(ctx, v, n, nil)
+	r, err := a.readBelow(ctx, v, n, nil)
+	if !errors.Is(err, coffer.NotExist) || a.guest != nil {
+		return r, err
+	}
+	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if l, ok := a.feed.expects(n.Ref.ID); !a.feed.follows() || ok && l.rev == (coffer.Rev{}) {
+		return nil, err
+	}
+	return nil, gone(err)
 }
 
 func (a *Agent) readBelow(ctx context.Context, v *view, n tree.Node, above []coffer.ObjectID) (*revision, error) {

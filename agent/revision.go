@@ -56,8 +56,8 @@ func (a *Agent) read(ctx context.Context, ref seal.Ref, authors authors) (*revis
 
 func (a *Agent) open(ctx context.Context, ref seal.Ref, authors authors, docs ...*coffer.Document) (*revision, error) {
 	const op = "object"
-	if len(docs) == 0 {
-		return nil, coffer.Errorf(op, coffer.Corrupt, "the vault answered with no revision")
+	if len(docs) == 0 || len(docs) > 64 {
+		return nil, coffer.Errorf(op, coffer.Corrupt, "the vault answered with no revision, or with too many")
 	}
 	r := &revision{ref: ref}
 	for _, d := range docs {
@@ -65,6 +65,9 @@ func (a *Agent) open(ctx context.Context, ref seal.Ref, authors authors, docs ..
 			return nil, coffer.Errorf(op, coffer.Corrupt, "the vault answered with another object")
 		}
 		rev := d.Rev()
+		if slices.Contains(r.present, rev) {
+			return nil, coffer.Errorf(op, coffer.Corrupt, "the vault answered with a revision twice")
+		}
 		r.present = append(r.present, rev)
 		if r.doc == nil || d.Sequence > r.doc.Sequence || d.Sequence == r.doc.Sequence && bytes.Compare(rev[:], r.rev[:]) > 0 {
 			r.doc, r.rev = d, rev

@@ -169,6 +169,9 @@ func (a *Agent) claimOnce(ctx context.Context, path string, o PutOptions) (*uplo
 	if err != nil {
 		return nil, err
 	}
+	if err == nil {
+		err = acknowledged([]coffer.Write{{Document: d}}, changes)
+	}
 	if err := a.wrote(changes); err != nil {
 		return nil, err
 	}
