@@ -131,6 +131,9 @@ func (a *Agent) putWhole(ctx context.Context, path string, c *content, o PutOpti
 
 // target returns where something for the path is to be stored: the keys, and what is there now, nil if nothing is.
 func (t *txn) target(ctx context.Context, path string, over *Info) (ref seal.Ref, there *revision, err error) {
+	if t.a.single() {
+		return t.a.singleTarget(ctx, over)
+	}
 	n, err := t.tree.Get(ctx, path)
 	switch {
 	case errors.Is(err, coffer.NotExist):
@@ -173,6 +176,11 @@ func (t *txn) put(ctx context.Context, path string, ref seal.Ref, there *revisio
 	n := tree.Node{
 		Ref: ref, Name: tree.Base(path), Type: c.Type, MIME: c.MIME, Size: c.Size, Modified: c.Modified, Mode: c.mode(),
 		Sequence: d.Sequence, Rev: d.Rev(),
+	}
+	if t.a.single() { // its folder is the owner's
+		i := infoOf(path, n)
+		i.Author = t.a.Keyring.DID()
+		return i, nil
 	}
 	if n.Epoch, err = t.tree.EpochFor(ctx, path); err != nil {
 		return Info{}, err

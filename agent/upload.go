@@ -137,6 +137,9 @@ func (a *Agent) claim(ctx context.Context, path string, s Source, o PutOptions, 
 
 func (a *Agent) claimOnce(ctx context.Context, path string, o PutOptions) (*upload, error) {
 	v, err := a.look(ctx)
+	if err == nil {
+		v, err = v.makeHead(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -166,11 +169,11 @@ func (a *Agent) claimOnce(ctx context.Context, path string, o PutOptions) (*uplo
 		return nil, err
 	}
 	changes, err := a.Vault.Apply(ctx, coffer.Write{Document: d})
-	if err != nil {
-		return nil, err
-	}
 	if err == nil {
 		err = acknowledged([]coffer.Write{{Document: d}}, changes)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := a.wrote(changes); err != nil {
 		return nil, err
@@ -221,6 +224,9 @@ func (a *Agent) resume(ctx context.Context, path string, s Source) (*upload, *st
 
 // still makes sure that what the upload began with is what is there.
 func (u *upload) still(ctx context.Context, t *txn) error {
+	if t.a.single() {
+		return nil // the claim is what was there, or the write is refused
+	}
 	n, err := t.tree.Get(ctx, u.path)
 	switch {
 	case errors.Is(err, coffer.NotExist) && !u.there:

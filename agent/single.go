@@ -1,0 +1,23 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent/seal"
+)
+
+// single reports whether the agent is a guest's who was given one object: its path is "", and there are no folders.
+func (a *Agent) single() bool { return a.guest != nil && !a.guest.folder }
+
+// singleTarget returns where such a guest stores, and what is there now.
+func (a *Agent) singleTarget(ctx context.Context, over *Info) (ref seal.Ref, there *revision, err error) {
+	n, r, err := a.node(ctx)
+	if err != nil {
+		return ref, nil, err
+	}
+	if over != nil && (over.ID != n.Ref.ID || over.Sequence != r.doc.Sequence) {
+		return ref, nil, coffer.Errorf("put", coffer.Conflict, "something else is there")
+	}
+	return n.Ref, r, nil
+}
