@@ -13,6 +13,8 @@ import (
 type grantsCommand struct {
 	Path string `arg:"" optional:"" help:"Only for what is there or below."`
 	All  bool   `short:"a" help:"Show those that are over, too."`
+
+	Links bool `help:"Write new links of all that last: readers need them after keys were rotated."`
 }
 
 // Help says more.
@@ -34,6 +36,9 @@ func (c *grantsCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer o.close()
+	if c.Links {
+		return o.newLinks(ctx, folder)
+	}
 	t := p.table()
 	for g, err := range o.Grants(ctx) {
 		if err != nil {

@@ -21,7 +21,8 @@ func (p *program) openKeyring(ctx context.Context) (*keyring.Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring, _, err := p.unlock(ctx, l.keyring, keyFile(l.keyring))
+	ring, passphrase, err := p.unlock(ctx, l.keyring, keyFile(l.keyring))
+	p.passphrase = passphrase
 	return ring, err
 }
 

@@ -44,7 +44,7 @@ func (p *program) open(ctx context.Context, workers int) (*owner, error) {
 	if err != nil {
 		return nil, errors.Join(err, ring.Close())
 	}
-	return o, nil
+	return p.current(ctx, o, workers)
 }
 
 // owner returns the owner of a profile. It asks the node for its log key if the profile has none, and nothing else.

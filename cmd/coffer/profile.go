@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/internal/jose"
@@ -25,6 +26,12 @@ type profile struct {
 	Controller string `json:"controller,omitempty"` // by which the provider knows the vault's owner; empty: the DID
 	Space      string `json:"space,omitempty"`      // agent.Options.Space; empty: "main", and what is in the vault may be of an earlier format
 	LogKey     string `json:"logKey,omitempty"`     // with which the node signs its checkpoints, as it was at first
+	Place      string `json:"place,omitempty"`      // where other devices leave new keys for this one
+	Keys       string `json:"keys,omitempty"`       // the generations of keys that the vault is known to be under
+
+	// A pairing that nobody may have joined by, and when it is over.
+	Pairing      string    `json:"pairing,omitempty"`
+	PairingUntil time.Time `json:"pairingUntil,omitzero"`
 }
 
 // profileVersion is the version of config.json that this program writes, and the newest that it reads.

@@ -22,6 +22,8 @@ type program struct {
 	global
 	node  string // the one that is asked, once that is known
 	early bool   // what is in the vault may be of an earlier format
+
+	passphrase []byte // of the keyring that was opened, if it has one
 }
 
 // global are the flags that every subcommand has. Each may be given as an environment variable, too.
@@ -57,6 +59,11 @@ type commands struct {
 	Who     whoCommand     `cmd:"" help:"Tell who else can read something, or could, and by what."`
 	Link    linkCommand    `cmd:"" help:"Write the link of a share again."`
 	Accept  acceptCommand  `cmd:"" help:"Keep what somebody shared with you under a name."`
+
+	Device    deviceCommand    `cmd:"" help:"Add, list and remove devices that have your keys."`
+	Keys      keysCommand      `cmd:"" help:"Replace keys, and change what protects them."`
+	Recovery  recoveryCommand  `cmd:"" help:"Make a phrase that brings everything back, or use it."`
+	Attribute attributeCommand `cmd:"" help:"Choose fields that the node can search for, blinded."`
 
 	Work   workCommand   `cmd:"" help:"Go on encrypting anew what others could read."`
 	Status statusCommand `cmd:"" help:"Show the vault, what is shared, and what work is left."`

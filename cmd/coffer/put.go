@@ -9,10 +9,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent"
+	"github.com/cofferhq/coffer/grant"
 )
 
 type putCommand struct {
@@ -274,7 +276,7 @@ func (t *transfer) put(ctx context.Context, f *os.File, dest string, there agent
 		return there, false, err
 	}
 	if !t.again && len(t.share) == 0 && there.Type == agent.TypeFile && there.Size == info.Size() && there.Modified.Equal(info.ModTime()) &&
-		there.Mode == info.Mode().Perm() {
+		there.Mode == info.Mode().Perm() && t.asListed(ctx, there) {
 		t.bar.add(info.Size())
 		return there, true, nil
 	}
@@ -296,6 +298,33 @@ func (t *transfer) shown(i agent.Info) string { return printable(t.at.item(i).Pa
 // result describes what was stored.
 func (t *transfer) result(i agent.Info, unchanged bool) stored {
 	return stored{Path: t.at.item(i).Path, DocumentID: i.ID, Sequence: i.Sequence, Size: i.Size, Unchanged: unchanged}
+}
+
+// asListed reports whether an object is what its folder says. Whoever was given an object alone to write can replace it,
+// but not what its folder says of it.
+func (t *transfer) asListed(ctx context.Context, there agent.Info) bool {
+	if t.at.shared != nil {
+		return true
+	}
+	t.mu.Lock()
+	if t.alone == nil {
+		t.alone = make(map[string]bool)
+		for g, err := range t.owner.Grants(ctx) {
+			if err != nil {
+				break // what is stored tells
+			}
+			if !g.Folder && slices.Contains(g.Actions, grant.Write) {
+				t.alone[path.Base(g.Path)] = true // it may have been moved since
+			}
+		}
+	}
+	doubtful := t.alone[there.Name()]
+	t.mu.Unlock()
+	if !doubtful {
+		return true
+	}
+	now, err := t.at.agent.Get(ctx, there.Path)
+	return err == nil && now.ID == there.ID && now.Sequence == there.Sequence
 }
 
 // stored writes the result for a single file or object, and the links of those whom it is shared with.

@@ -33,6 +33,7 @@ type transfer struct {
 	unchanged int
 	failed    error // the first failure of a single file; the others went on
 	failures  int
+	alone     map[string]bool // names of what others were given alone to write, once it was needed
 }
 
 // counter returns a function for one file's progress.

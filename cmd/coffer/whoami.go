@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/cofferhq/coffer/agent"
 )
 
 type whoamiCommand struct {
@@ -25,7 +27,7 @@ func (c *whoamiCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer ring.Close()
-	card, err := ring.Card(ctx, c.Name)
+	card, err := agent.CardText(ctx, ring, c.Name)
 	if err != nil {
 		return explain(err, "", "cannot make a card")
 	}
