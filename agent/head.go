@@ -38,8 +38,9 @@ type head struct {
 
 // An entry of a head's log is one thing that a commit did.
 type entry struct {
-	Delta base64url    `json:"d,omitempty"` // to the search index
-	Grant *grantRecord `json:"g,omitempty"`
+	Delta   base64url    `json:"d,omitempty"` // to the search index
+	Folders bool         `json:"f,omitzero"`  // that Delta is of folders
+	Grant   *grantRecord `json:"g,omitempty"`
 }
 
 const (
@@ -171,6 +172,23 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 	}
 	v.tree = tree.At(root, v.page)
 	return v, nil
+}
+
+// makeHead makes the head of a vault that has none yet, and looks again. What is stored beside commits needs that first:
+// a vault with a history and without a head is one that lost it.
+func (v *view) makeHead(ctx context.Context) (*view, error) {
+	if v.a.guest != nil || v.written != nil {
+		return v, nil
+	}
+	if err := v.a.commit(ctx, func(ctx context.Context, t *txn) error {
+		if t.written != nil { // somebody was faster
+			return nil
+		}
+		return t.tree.MakeFolder(ctx, reserved, t.now) // a root page with something in it
+	}); err != nil {
+		return nil, err
+	}
+	return v.a.look(ctx)
 }
 
 // decodeHead reads a head. Corrupt when it is none; Invalid when a newer program wrote it.

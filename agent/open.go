@@ -48,6 +48,13 @@ func (p openPlace) secret() coffer.Secret { return p.derive("open") }
 
 // putOpen leaves content at an open place, instead of what is there.
 func (a *Agent) putOpen(ctx context.Context, p openPlace, content []byte) (err error) {
+	v, err := a.look(ctx)
+	if err == nil {
+		_, err = v.makeHead(ctx)
+	}
+	if err != nil {
+		return err
+	}
 	secret := p.secret()
 	for range maxAttempts {
 		there, readErr := a.read(ctx, p.ref(), a.mine)
