@@ -482,9 +482,9 @@ func (a *Agent) OfferPairing(ctx context.Context, p keyring.Pairing, node string
 	return a.putBundle(ctx, pairingPlace(p), b)
 }
 
-// Withdraw erases what was left for a pairing. Nothing there is no error.
-func (a *Agent) Withdraw(ctx context.Context, p keyring.Pairing) error {
-	return a.dropOpen(ctx, pairingPlace(p))
+// Withdraw erases what was left for a pairing, given by its ID. Nothing there is no error.
+func (a *Agent) Withdraw(ctx context.Context, pairing coffer.ObjectID) error {
+	return a.dropOpen(ctx, openPlace{ID: pairing})
 }
 
 // Joined returns the device that joined by a pairing; nil if none did yet.
@@ -552,7 +552,7 @@ func (a *Agent) Join(ctx context.Context, p keyring.Pairing, name string) (place
 	if place, err = a.addDevice(ctx, name, p.ID()); err != nil {
 		return "", err
 	}
-	return place, a.Withdraw(ctx, p)
+	return place, a.Withdraw(ctx, p.ID())
 }
 
 // Hear compares a checkpoint that another device found good with the vault's history. Corrupt when they do not go

@@ -264,10 +264,10 @@ func TestPairingIsOver(t *testing.T) {
 	expect(t, err, coffer.NotExist)
 	_, err = agent.OpenPairing(ctx, hatch{m.e.at}, m.e.url, p, m.e.at.Now().Add(agent.PairingTime))
 	expect(t, err, coffer.NotExist)
-	if err := m.Withdraw(ctx, p); err != nil {
+	if err := m.Withdraw(ctx, p.ID()); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Withdraw(ctx, p); err != nil {
+	if err := m.Withdraw(ctx, p.ID()); err != nil {
 		t.Errorf("withdrawn twice: %v", err)
 	}
 	_, err = agent.OpenPairing(ctx, hatch{m.e.at}, m.e.url, p, m.e.at.Now())

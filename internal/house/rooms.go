@@ -129,6 +129,7 @@ var Rooms = []Room{
 			"github.com/alecthomas/kong",
 			"github.com/prometheus/client_golang",
 			"github.com/schollz/progressbar/v3",
+			"github.com/skip2/go-qrcode",
 			"golang.org/x/crypto",
 			"golang.org/x/term",
 		},
