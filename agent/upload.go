@@ -266,6 +266,7 @@ func (a *Agent) reupload(ctx context.Context, path string, o *Object,
 	if err != nil {
 		return err
 	}
+	defer source.Close()
 	done, err := a.write(ctx, u, source, o.Size, PutOptions{Progress: func(done, total int64) {}}, false, nil)
 	if err != nil {
 		return err
