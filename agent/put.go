@@ -132,7 +132,7 @@ func (a *Agent) putWhole(ctx context.Context, path string, c *content, o PutOpti
 // target returns where something for the path is to be stored: the keys, and what is there now, nil if nothing is.
 func (t *txn) target(ctx context.Context, path string, over *Info) (ref seal.Ref, there *revision, err error) {
 	if t.a.single() {
-		return t.a.singleTarget(ctx, over)
+		return t.a.singleTarget(ctx, path, over)
 	}
 	n, err := t.tree.Get(ctx, path)
 	switch {

@@ -11,7 +11,11 @@ import (
 func (a *Agent) single() bool { return a.guest != nil && !a.guest.folder }
 
 // singleTarget returns where such a guest stores, and what is there now.
-func (a *Agent) singleTarget(ctx context.Context, over *Info) (ref seal.Ref, there *revision, err error) {
+func (a *Agent) singleTarget(ctx context.Context, path string, over *Info) (ref seal.Ref, there *revision,
+	err error) {
+	if path != "" {
+		return ref, nil, coffer.Errorf("put", coffer.NotExist, "what was shared is no folder")
+	}
 	n, r, err := a.node(ctx)
 	if err != nil {
 		return ref, nil, err
