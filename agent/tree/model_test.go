@@ -36,10 +36,10 @@ func TestAgainstModel(t *testing.T) {
 		max, once, seeds, ops, names int
 		flat                         bool // few folders, large ones
 	}{
-		{max: 1200, once: 64, seeds: 12, ops: 250, names: 12},
-		{max: 2000, once: 64, seeds: 8, ops: 400, names: 30},
-		{max: 1000, once: 1, seeds: 30, ops: 300, names: 30, flat: true},
-		{max: MaxContent, once: 64, seeds: 2, ops: 1200, names: 60},
+		{max: 1200, once: 64, seeds: 6, ops: 250, names: 12},
+		{max: 2000, once: 64, seeds: 4, ops: 400, names: 30},
+		{max: 1000, once: 1, seeds: 10, ops: 300, names: 30, flat: true},
+		{max: MaxContent, once: 64, seeds: 1, ops: 1200, names: 60},
 	} {
 		for seed := range tt.seeds {
 			t.Run(fmt.Sprintf("max=%d/flat=%v/seed=%d", tt.max, tt.flat, seed), func(t *testing.T) {
