@@ -38,8 +38,10 @@ func TestMain(m *testing.M) {
 //	gate below N               fails unless fewer bytes than N passed to the node since it was opened
 //	gate from below N          the same for what came from the node
 //	exits CODE COMMAND…        runs a command that must end with this exit code
-//	take VARIABLE MEMBER       sets a variable to a member of the JSON object that is on stdout
+//	take VARIABLE MEMBER       sets a variable to a member of the JSON object that is on stdout, which is a text; of
+//	                           several objects, to that of the last one that has it
 //	big FILE N SEED            writes a file of N bytes that the seed determines
+//	pair [flags]               starts "coffer device pair"; its code is in $CODE, and $TEXT; see pair_test.go
 //	running                    waits for "coffer up" in the background; its origin is in $ADDRESS
 func TestScripts(t *testing.T) {
 	cofferd := buildNode(t)
@@ -48,6 +50,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			for name, dir := range map[string]string{
 				"HOME": "home", "XDG_CONFIG_HOME": "config", "XDG_DATA_HOME": "data", "XDG_STATE_HOME": "state",
+				"XDG_CACHE_HOME": "cache",
 			} {
 				e.Setenv(name, filepath.Join(e.WorkDir, ".person", dir))
 			}
@@ -60,6 +63,7 @@ func TestScripts(t *testing.T) {
 			}
 			n := &nodeProcess{program: cofferd, data: filepath.Join(e.WorkDir, ".node"), gate: g}
 			e.Values[nodeProcess{}] = n
+			e.Values[pairing{}] = new(pairing)
 			e.Setenv("NODE", "http://"+g.listener.Addr().String())
 			e.Defer(func() {
 				n.end(syscall.SIGKILL)
@@ -69,7 +73,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": nodeCommand, "gate": gateCommand, "exits": exitsCommand, "take": takeCommand, "big": bigCommand,
-			"running": runningCommand,
+			"running": runningCommand, "pair": pairCommand,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
@@ -370,10 +374,15 @@ func takeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: take VARIABLE MEMBER")
 	}
-	var object map[string]any
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &object))
-	value, ok := object[args[1]].(string)
-	if !ok || value == "" {
+	var value string
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		var object map[string]any
+		ts.Check(json.Unmarshal([]byte(line), &object))
+		if text, ok := object[args[1]].(string); ok && text != "" {
+			value = text
+		}
+	}
+	if value == "" {
 		ts.Fatalf("stdout has no text as member %s", args[1])
 	}
 	ts.Setenv(args[0], value)
