@@ -208,8 +208,10 @@ func (a *Agent) checkpoint(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		h.asked, h.checked = true, h.number
-		if err = h.watch.Checkpoint(note, due); !errors.Is(err, coffer.Conflict) {
+		if err = h.watch.Checkpoint(note, due); err == nil {
+			h.asked, h.checked = true, h.number
+		}
+		if !errors.Is(err, coffer.Conflict) {
 			return err // otherwise own writes were acknowledged meanwhile
 		}
 		if ctx.Err() != nil {
