@@ -306,7 +306,7 @@ func (t *txn) putHead(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		h.Log = append(h.Log, entry{Delta: b})
+		h.Log = append(h.Log, entry{Delta: b, Weight: weigh(&t.delta)})
 	}
 	for _, g := range t.changed {
 		h.Log = append(h.Log, entry{Grant: g})
@@ -325,27 +325,42 @@ func (t *txn) putHead(ctx context.Context) error {
 	return t.putRecord(ctx, ref, t.written, content, nil)
 }
 
-// What a head's log may hold of each kind, in bytes of JSON. The two are apart, so that when the index is written does
-// not tell whether something was granted.
+// What a head's log may hold: the weight of changes to the index, and bytes of JSON of grants. When the index is written
+// tells neither whether something was granted, nor how many folders there are: grants are apart, and folders weigh
+// nothing as long as there is room.
 const (
-	maxDeltas = maxRecord / 2
+	maxWeight = 12 << 10
 	maxGrants = maxRecord / 4
+	headRoom  = 64 // bytes for numbers that grow
 )
+
+// weigh returns how much a delta counts.
+func weigh(d *search.Delta) (n int) {
+	for i := range d.Documents {
+		if o := &d.Documents[i]; o.Type != TypeFolder {
+			n += 160 + len(o.Name) + len(o.Type) + len(o.MIME) + len(o.Value) + len(o.Text)
+		}
+	}
+	return n + 64*len(d.Removed)
+}
 
 // settle moves what the head's log has no room for into a new segment of the search index, and into the registers of
 // grants.
 func (t *txn) settle(ctx context.Context, h *head) error {
-	var deltas, grants int
+	var weight, grants int
+	rest := *h // all but grants
+	rest.Log = nil
 	for _, e := range h.Log {
+		if e.Grant == nil {
+			weight += e.Weight
+			rest.Log = append(rest.Log, e)
+			continue
+		}
 		b, err := jose.Encode(e)
 		if err != nil {
 			return err
 		}
-		if e.Grant != nil {
-			grants += len(b)
-		} else {
-			deltas += len(b)
-		}
+		grants += len(b)
 	}
 	if grants > maxGrants || t.moving {
 		if err := t.settleGrants(ctx, h); err != nil {
@@ -353,7 +368,12 @@ func (t *txn) settle(ctx context.Context, h *head) error {
 		}
 		h.Log = slices.DeleteFunc(h.Log, func(e entry) bool { return e.Grant != nil })
 	}
-	if deltas <= maxDeltas {
+	rest.Registers, rest.Boxes = 0, 0
+	b, err := jose.Encode(rest)
+	if err != nil {
+		return err
+	}
+	if weight <= maxWeight && len(b)+maxGrants+headRoom <= maxRecord || len(rest.Log) == 0 {
 		return nil
 	}
 	x, err := t.a.index(h)

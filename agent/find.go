@@ -141,7 +141,7 @@ func blockData(r *revision) ([]byte, error) {
 	return c.Data, nil
 }
 
-// Put implements [search.Blocks]. A block looks like a file.
+// Put implements [search.Blocks]. A block is padded to a multiple of the size of a record: a small one looks like a page.
 func (b *blocks) Put(ctx context.Context, data [][]byte) ([]seal.Ref, error) {
 	a := (*Agent)(b)
 	var refs []seal.Ref
@@ -164,7 +164,8 @@ func (b *blocks) Put(ctx context.Context, data [][]byte) ([]seal.Ref, error) {
 			return nil, err
 		}
 		ref := seal.NewRef()
-		doc, err := a.seal(ctx, ref, nil, seal.Plain{Content: content}, seal.ObjectOptions{})
+		doc, err := a.seal(ctx, ref, nil, seal.Plain{Content: content},
+			seal.ObjectOptions{Size: (len(content) + recordSize - maxRecord + recordSize - 1) / recordSize * recordSize})
 		if err != nil {
 			return nil, err
 		}

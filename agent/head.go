@@ -38,9 +38,9 @@ type head struct {
 
 // An entry of a head's log is one thing that a commit did.
 type entry struct {
-	Delta   base64url    `json:"d,omitempty"` // to the search index
-	Folders bool         `json:"f,omitzero"`  // that Delta is of folders
-	Grant   *grantRecord `json:"g,omitempty"`
+	Delta  base64url    `json:"d,omitempty"` // to the search index
+	Weight int          `json:"n,omitzero"`  // how much Delta counts until the index is written
+	Grant  *grantRecord `json:"g,omitempty"`
 }
 
 const (
