@@ -204,7 +204,7 @@ func (o *owner) device(change func(*agent.Options)) *agent.Agent {
 	o.at.t.Helper()
 	options := agent.Options{
 		Vault: o.vault, Keyring: o.ring, Controller: o.controller, URL: o.vault.URL(), Revoker: o.vault,
-		Log: o.vault, LogKey: o.logKey,
+		Log: o.vault, LogKey: o.logKey, Now: seconds,
 	}
 	if change != nil {
 		change(&options)
@@ -351,3 +351,6 @@ func (l *lockedBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// seconds is the time in whole seconds: what stands in an object of when it was sealed has always the same length then.
+func seconds() time.Time { return time.Now().Truncate(time.Second) }
