@@ -203,7 +203,11 @@ func (g *guest) once(ctx context.Context, a *Agent, change func(context.Context,
 	slices.SortStableFunc(t.writes, func(x, y coffer.Write) int { return rank(x) - rank(y) })
 	// The secrets that admit to what is replaced are those of before; the new ones count once it is written.
 	for _, w := range t.writes {
-		if _, err := a.Vault.Apply(ctx, w); err != nil {
+		changes, err := a.Vault.Apply(ctx, w)
+		if err == nil {
+			err = acknowledged([]coffer.Write{w}, changes)
+		}
+		if err != nil {
 			return err
 		}
 		if ref, ok := t.wrote[w.ID()]; ok {

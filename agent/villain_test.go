@@ -382,14 +382,15 @@ func (v *villain) Changes(ctx context.Context, after coffer.Cursor, follow bool)
 
 func (v *villain) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
 	ref, r, err := v.state.Chunk(ctx, id, index)
-	if v.chunk == nil {
+	serve := v.chunk
+	if serve == nil {
 		return ref, r, err
 	}
 	var b []byte
 	if err == nil {
 		b, _ = io.ReadAll(r)
 	}
-	if b = v.chunk(id, index, &ref, bytes.Clone(b)); b == nil {
+	if b = serve(id, index, &ref, bytes.Clone(b)); b == nil {
 		return coffer.ChunkRef{}, nil, coffer.Errorf("chunk", coffer.NotExist, "none")
 	}
 	return ref, io.NopCloser(bytes.NewReader(b)), nil
@@ -427,8 +428,8 @@ func (v *villain) Consistency(ctx context.Context, from, to uint64) ([][32]byte,
 	return p, err
 }
 
-// A door is the villain's vault as a guest sees it.
-type door struct {
+// An entrance is the villain's vault as a guest sees it.
+type entrance struct {
 	coffer.Vault
 	v       *villain
 	secret  func(coffer.ObjectID, coffer.Access) (coffer.Secret, bool)
@@ -437,13 +438,13 @@ type door struct {
 }
 
 // Held implements [coffer.Holder].
-func (d door) Held(secret func(coffer.ObjectID, coffer.Access) (coffer.Secret, bool)) coffer.Vault {
+func (d entrance) Held(secret func(coffer.ObjectID, coffer.Access) (coffer.Secret, bool)) coffer.Vault {
 	d.Vault, d.secret = d.v, secret
 	return d
 }
 
 // admits reports whether the guest may, by what the vault really stores.
-func (d door) admits(id coffer.ObjectID, a coffer.Access) bool {
+func (d entrance) admits(id coffer.ObjectID, a coffer.Access) bool {
 	if *d.lax {
 		return true
 	}
@@ -452,28 +453,28 @@ func (d door) admits(id coffer.ObjectID, a coffer.Access) bool {
 	return !d.revoked() && err == nil && ok && docs[0].Admits(a, s)
 }
 
-func (d door) Get(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error) {
+func (d entrance) Get(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error) {
 	if !d.admits(id, coffer.ReadAccess) {
 		return nil, coffer.Errorf("get", coffer.NotExist, "none")
 	}
 	return d.v.Get(ctx, id)
 }
 
-func (d door) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
+func (d entrance) Chunk(ctx context.Context, id coffer.ObjectID, index uint64) (coffer.ChunkRef, io.ReadCloser, error) {
 	if !d.admits(id, coffer.ReadAccess) {
 		return coffer.ChunkRef{}, nil, coffer.Errorf("chunk", coffer.NotExist, "none")
 	}
 	return d.v.Chunk(ctx, id, index)
 }
 
-func (d door) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.ChunkRef, r io.Reader) error {
+func (d entrance) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.ChunkRef, r io.Reader) error {
 	if !d.admits(id, coffer.WriteAccess) {
 		return coffer.Errorf("put chunk", coffer.NotExist, "none")
 	}
 	return d.v.PutChunk(ctx, id, ref, r)
 }
 
-func (d door) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Change, error) {
+func (d entrance) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Change, error) {
 	if len(writes) != 1 {
 		return nil, coffer.Errorf("apply", coffer.Denied, "one at a time")
 	}
@@ -483,11 +484,11 @@ func (d door) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chang
 	return d.v.Apply(ctx, writes...)
 }
 
-func (d door) Query(context.Context, coffer.Query) iter.Seq2[*coffer.Document, error] {
+func (d entrance) Query(context.Context, coffer.Query) iter.Seq2[*coffer.Document, error] {
 	return func(yield func(*coffer.Document, error) bool) { yield(nil, coffer.Errorf("query", coffer.Denied, "")) }
 }
 
-func (d door) Changes(context.Context, coffer.Cursor, bool) iter.Seq2[coffer.Change, error] {
+func (d entrance) Changes(context.Context, coffer.Cursor, bool) iter.Seq2[coffer.Change, error] {
 	return func(yield func(coffer.Change, error) bool) {
 		yield(coffer.Change{}, coffer.Errorf("changes", coffer.Denied, ""))
 	}
@@ -557,7 +558,7 @@ func (p *victim) guestAt(v *villain, who *keyring.Ring, link string) *agent.Agen
 		p.t.Fatal(err)
 	}
 	capability := string(i.Capability)
-	in, err := a.In(i, door{v: v, lax: &p.lax, revoked: func() bool {
+	in, err := a.In(i, entrance{v: v, lax: &p.lax, revoked: func() bool {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		return v.revoked[capability]
