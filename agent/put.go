@@ -253,6 +253,30 @@ func (t *txn) making(ctx context.Context, folder string, f func() error) error {
 	return nil
 }
 
+// readers returns the ids of the grants by which others read what is in a folder.
+func (t *txn) readers(ctx context.Context, folder string) (map[string]bool, error) {
+	by := make(map[string]bool)
+	if folder == "" || t.a.guest != nil {
+		return by, nil
+	}
+	chain, err := t.tree.Chain(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	list, err := t.grants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range chain {
+		for _, g := range list.byScope[n.Ref.ID] {
+			if g.lasts() {
+				by[g.ID] = true
+			}
+		}
+	}
+	return by, nil
+}
+
 // Move gives what is at a path another one, with all that is in it if it is a folder; nothing is uploaded again. Folders
 // that are missing are made. NotExist if nothing is there; Conflict if something is at the new path, or that is within
 // the old one.
@@ -265,10 +289,27 @@ func (a *Agent) Move(ctx context.Context, from, to string) error {
 		return err
 	}
 	return a.commit(ctx, func(ctx context.Context, t *txn) error {
+		before, err := t.readers(ctx, tree.FolderOf(from))
+		if err != nil {
+			return err
+		}
 		if err := t.making(ctx, tree.FolderOf(to), func() error { return t.tree.Move(ctx, from, to) }); err != nil {
 			return err
 		}
-		return t.moved(ctx, to)
+		if err := t.moved(ctx, to); err != nil {
+			return err
+		}
+		// Who could read it where it was has its keys, and is not to use them where it is now.
+		after, err := t.readers(ctx, tree.FolderOf(to))
+		if err != nil {
+			return err
+		}
+		for id := range before {
+			if !after[id] {
+				return t.withdraw(ctx, to)
+			}
+		}
+		return nil
 	})
 }
 

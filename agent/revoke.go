@@ -142,20 +142,27 @@ func (t *txn) rekey(ctx context.Context, g *grantRecord) error {
 	} else if err != nil {
 		return err
 	}
-	t.next.Epoch++
 	if g.Source != (coffer.ObjectID{}) { // an excerpt goes with its grant
 		t.erase(g.Scope)
 		return t.tree.Remove(ctx, path)
 	}
+	return t.withdraw(ctx, path)
+}
+
+// withdraw begins an epoch for what is at the path: an object's document gets new keys at once, and so do a folder's
+// pages; what a folder holds, and an object's stream, by and by.
+func (t *txn) withdraw(ctx context.Context, path string) error {
+	t.next.Epoch++
 	n, err := t.tree.Get(ctx, path)
 	if err != nil {
 		return err
 	}
+	work := job{Scope: n.Ref.ID, Path: path, Epoch: t.next.Epoch}
 	if n.Type == TypeFolder {
 		if err := t.tree.Renew(ctx, path, t.next.Epoch); err != nil {
 			return err
 		}
-		t.next.Jobs = append(slices.Clone(t.next.Jobs), job{Scope: g.Scope, Path: path, Epoch: t.next.Epoch})
+		t.next.Jobs = append(slices.Clone(t.next.Jobs), work)
 		return nil
 	}
 	r, err := t.a.readNode(ctx, t.view, n)
@@ -163,9 +170,9 @@ func (t *txn) rekey(ctx context.Context, g *grantRecord) error {
 		return err
 	}
 	if r.opened.Stream != nil {
-		t.next.Jobs = append(slices.Clone(t.next.Jobs), job{Scope: g.Scope, Path: path, Epoch: t.next.Epoch})
+		t.next.Jobs = append(slices.Clone(t.next.Jobs), work)
 	}
-	return t.renewed(ctx, path, n, r, t.next.Epoch, r.opened.Stream)
+	return t.renewed(ctx, path, n, r, t.next.Epoch, r.stream())
 }
 
 // renewed seals what is present of an object anew, under new keys, with this stream.

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -129,5 +130,51 @@ func TestRemovedIsNotGranted(t *testing.T) {
 	}
 	if got := found(t, alice.Agent, "type:Folder"); got != nil {
 		t.Errorf("removed and found: %q", got)
+	}
+}
+
+// What is moved out of a shared folder is not read any more by whom the folder was shared with.
+func TestMovedOutOfAShare(t *testing.T) {
+	at := provider(t)
+	alice, bob := newPerson(t, at, "alice"), newPerson(t, at, "bob")
+	ctx := t.Context()
+	large := noise(4, 2<<20)
+	put(t, alice.Agent, "shared/a", []byte("1"))
+	put(t, alice.Agent, "shared/large", large)
+	put(t, alice.Agent, "shared/deep/b", []byte("2"))
+	put(t, alice.Agent, "shared/stays", []byte("3"))
+	shares, err := alice.Share(ctx, "shared", agent.ShareOptions{With: alice.knows(t, bob)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bob.guest(t, shares[0].Link)
+	before := make(map[string]*agent.Object)
+	for _, p := range []string{"a", "large", "deep/b"} {
+		o, err := b.Get(ctx, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[p] = o
+	}
+	for from, to := range map[string]string{"shared/a": "own/a", "shared/large": "own/large", "shared/deep": "own/deep"} {
+		if err := alice.Move(ctx, from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := alice.Move(ctx, "shared/stays", "shared/stayed"); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.Work(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := before["large"].ReadAt(ctx, make([]byte, 10), 1<<20); err == nil {
+		t.Error("the old keys still read what was moved out")
+	}
+	if got := paths(t, b, ""); !slices.Equal(got, []string{"stayed"}) {
+		t.Errorf("guest: %q", got)
+	}
+	if string(get(t, b, "stayed")) != "3" || string(get(t, alice.Agent, "own/a")) != "1" ||
+		!bytes.Equal(get(t, alice.Agent, "own/large"), large) || string(get(t, alice.device(t, nil), "own/deep/b")) != "2" {
+		t.Error("it came back as another")
 	}
 }
