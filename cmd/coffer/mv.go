@@ -13,11 +13,14 @@ import (
 type mvCommand struct {
 	Old string `arg:"" help:"File, object or folder."`
 	New string `arg:"" help:"Its new path; below NEW if that is a folder or ends in /."`
+
+	Later bool `help:"If it leaves a share, do not encrypt it anew now; \"coffer work\" does."`
 }
 
 // Help says more.
 func (mvCommand) Help() string {
-	return `Nothing is uploaded again, and who could read it still can.
+	return `Nothing is uploaded again. Who could read it by a share of its own still can. Who could by a share of a folder that
+it leaves cannot any more: then it is encrypted anew.
 
 Examples:
   coffer mv draft.md letters/2026/
@@ -75,12 +78,16 @@ func (c *mvCommand) Run(ctx context.Context, p *program) error {
 	case err != nil:
 		return from.explain(err, "", "cannot move %s", shown(c.Old))
 	}
-	o.hint(ctx)
-	if p.Quiet && !p.JSON {
+	if !p.Quiet || p.JSON {
+		if err := p.result(struct {
+			From string `json:"from"`
+			To   string `json:"to"`
+		}{from.prefix + old, to.prefix + dest}, "moved to %s", printable(to.prefix+dest)); err != nil {
+			return err
+		}
+	}
+	if from.shared != nil {
 		return nil
 	}
-	return p.result(struct {
-		From string `json:"from"`
-		To   string `json:"to"`
-	}{from.prefix + old, to.prefix + dest}, "moved to %s", printable(to.prefix+dest))
+	return o.workNow(ctx, c.Later)
 }
