@@ -32,28 +32,54 @@ func bashCompletion(root *kong.Node) string {
 	var cases strings.Builder
 	for _, command := range root.Children {
 		names = append(names, command.Name)
-		fmt.Fprintf(&cases, "\t\t%s) words=%q ;;\n", command.Name, strings.Join(flagNames(command), " "))
+		if len(command.Children) == 0 {
+			fmt.Fprintf(&cases, "\t\t%s) words=%q ;;\n", command.Name, strings.Join(flagNames(command), " "))
+			continue
+		}
+		var below []string
+		for _, c := range command.Children {
+			below = append(below, c.Name)
+			fmt.Fprintf(&cases, "\t\t\"%s %s\") words=%q ;;\n", command.Name, c.Name, strings.Join(flagNames(c), " "))
+		}
+		fmt.Fprintf(&cases, "\t\t%s) words=%q; more=1 ;;\n", command.Name,
+			strings.Join(append(below, flagNames(command)...), " "))
 	}
 	return fmt.Sprintf(`# Completion of coffer for bash: source <(coffer completion bash)
 _coffer() {
-	local word="${COMP_WORDS[COMP_CWORD]}" command="" words="" i
+	local word="${COMP_WORDS[COMP_CWORD]}" command="" words="" more="" i
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case "${COMP_WORDS[i]}" in
 		--profile | --passphrase-file) ((i++)) ;;
 		-*) ;;
-		*) command="${COMP_WORDS[i]}"; break ;;
+		*)
+			case "$command" in
+			"") command="${COMP_WORDS[i]}" ;;
+			%s) command+=" ${COMP_WORDS[i]}" ;;
+			esac
+			;;
 		esac
 	done
 	case "$command" in
-		"") words=%q ;;
+		"") words=%q; more=1 ;;
 %s	esac
 	COMPREPLY=()
-	if [[ -z "$command" || "$word" == -* ]]; then
+	if [[ -n "$more" || "$word" == -* ]]; then
 		COMPREPLY=($(compgen -W "$words" -- "$word"))
 	fi
 }
 complete -o default -F _coffer coffer
-`, strings.Join(append(names, flagNames(root)...), " "), cases.String())
+`, parents(root), strings.Join(append(names, flagNames(root)...), " "), cases.String())
+}
+
+// parents returns the names of the commands that have others below them, as a pattern of bash.
+func parents(root *kong.Node) string {
+	var names []string
+	for _, command := range root.Children {
+		if len(command.Children) > 0 {
+			names = append(names, command.Name)
+		}
+	}
+	return strings.Join(names, " | ")
 }
 
 // fishCompletion returns the script for fish.
@@ -67,6 +93,14 @@ func fishCompletion(root *kong.Node) string {
 		fmt.Fprintf(&b, "complete -c coffer -n __fish_use_subcommand -a %s -d %s\n", command.Name, fishQuote(command.Help))
 		for _, f := range command.Flags {
 			fmt.Fprintf(&b, "complete -c coffer -n '__fish_seen_subcommand_from %s'%s", command.Name, fishFlag(f))
+		}
+		for _, c := range command.Children {
+			fmt.Fprintf(&b, "complete -c coffer -n '__fish_seen_subcommand_from %s' -a %s -d %s\n", command.Name, c.Name,
+				fishQuote(c.Help))
+			for _, f := range c.Flags {
+				fmt.Fprintf(&b, "complete -c coffer -n '__fish_seen_subcommand_from %s; and __fish_seen_subcommand_from %s'%s",
+					command.Name, c.Name, fishFlag(f))
+			}
 		}
 	}
 	return b.String()
