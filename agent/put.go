@@ -394,7 +394,7 @@ func (v *view) folders(ctx context.Context, path string) (ids []coffer.ObjectID,
 // removed makes the end of what the tree does not name any more part of the commit.
 func (t *txn) removed(ctx context.Context, n tree.Node) error {
 	if n.Type != TypeFolder {
-		t.erase(n.Ref.ID)
+		t.eraseNode(n)
 		if err := t.unlinked(ctx, n); err != nil {
 			return err
 		}

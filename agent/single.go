@@ -5,6 +5,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/agent/tree"
 )
 
 // single reports whether the agent is a guest's who was given one object: its path is "", and there are no folders.
@@ -24,4 +25,12 @@ func (a *Agent) singleTarget(ctx context.Context, path string, over *Info) (ref 
 		return ref, nil, coffer.Errorf("put", coffer.Conflict, "something else is there")
 	}
 	return n.Ref, r, nil
+}
+
+// eraseNode makes the end of what a folder names part of the commit. A guest is admitted to that by its secrets.
+func (t *txn) eraseNode(n tree.Node) {
+	if t.a.guest != nil {
+		t.a.guest.meet(n.Ref)
+	}
+	t.erase(n.Ref.ID)
 }

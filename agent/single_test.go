@@ -49,6 +49,29 @@ func TestSingleObjectToWrite(t *testing.T) {
 	}
 }
 
+func TestGuestRemoves(t *testing.T) {
+	at := provider(t)
+	alice, bob := newPerson(t, at, "alice"), newPerson(t, at, "bob")
+	ctx := t.Context()
+	for _, path := range []string{"team/plan", "team/old/1", "team/old/2"} {
+		put(t, alice.Agent, path, []byte("1"))
+	}
+	with := agent.ShareOptions{With: alice.knows(t, bob), Actions: []grant.Action{grant.Read, grant.Write}}
+	shares, err := alice.Share(ctx, "team", with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bob.guest(t, shares[0].Link).Remove(ctx, "plan", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := bob.guest(t, shares[0].Link).Remove(ctx, "old", true); err != nil {
+		t.Fatal(err)
+	}
+	if got := paths(t, alice.Agent, ""); len(got) != 1 {
+		t.Errorf("left: %q", got)
+	}
+}
+
 func TestShareGroup(t *testing.T) {
 	at := provider(t)
 	alice, bob, carol := newPerson(t, at, "alice"), newPerson(t, at, "bob"), newPerson(t, at, "carol")
