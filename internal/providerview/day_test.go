@@ -127,42 +127,58 @@ func TestUC07WhoIsGranted(t *testing.T) {
 		people = append(people, p.owner())
 	}
 	content := noise(700)
-	day := func(first, later int) (*owner, int) {
-		o := p.owner()
-		for i, other := range people {
-			o.knows(other, fmt.Sprintf("person %d", i))
-		}
-		since := p.recorder.Now()
-		share := func(n int) (list []agent.ShareOptions) {
-			for _, other := range people[:n] {
-				list = append(list, agent.ShareOptions{With: other.ring.DID(), Until: time.Now().Add(time.Hour)})
-			}
-			return list
-		}
-		o.put("papers/contract.pdf", content, agent.PutOptions{Share: share(first)})
-		if later > 0 {
-			if _, err := o.Share(t.Context(), "papers/contract.pdf", share(later)...); err != nil {
+	// Each scenario is played with so many readers.
+	scenarios := map[string]struct {
+		readers []int
+		play    func(o *owner, readers []agent.ShareOptions)
+	}{
+		"from the first moment": {[]int{0, 1, 5}, func(o *owner, readers []agent.ShareOptions) {
+			o.put("papers/contract.pdf", content, agent.PutOptions{Share: readers})
+			o.put("papers/other.pdf", content, agent.PutOptions{})
+		}},
+		"by a device that knows nothing": {[]int{0, 1, 5}, func(o *owner, readers []agent.ShareOptions) {
+			a := o.device(nil)
+			if _, err := a.Put(t.Context(), "papers/contract.pdf", file(content), agent.PutOptions{Share: readers}); err != nil {
 				t.Fatal(err)
 			}
-		}
-		o.put("papers/other.pdf", content, agent.PutOptions{})
-		return o, since
+		}},
+		"later": {[]int{1, 5}, func(o *owner, readers []agent.ShareOptions) {
+			o.put("papers/contract.pdf", content, agent.PutOptions{})
+			if _, err := o.Share(t.Context(), "papers/contract.pdf", readers...); err != nil {
+				t.Fatal(err)
+			}
+			o.put("papers/contract.pdf", content[1:], agent.PutOptions{})
+		}},
+		"a folder": {[]int{1, 5}, func(o *owner, readers []agent.ShareOptions) {
+			o.put("papers/contract.pdf", content, agent.PutOptions{})
+			if _, err := o.Share(t.Context(), "papers", readers...); err != nil {
+				t.Fatal(err)
+			}
+			o.put("papers/other.pdf", content, agent.PutOptions{})
+		}},
 	}
 	type played struct {
 		name  string
 		owner *owner
 		since int
 	}
-	var first, later []played
-	for _, n := range []int{0, 1, 5} {
-		o, since := day(n, 0)
-		first = append(first, played{fmt.Sprintf("granted to %d at first", n), o, since})
-		if n > 0 {
-			o, since = day(0, n)
-			later = append(later, played{fmt.Sprintf("granted to %d later", n), o, since})
+	days := make(map[string][]played)
+	for name, s := range scenarios {
+		for _, n := range s.readers {
+			o := p.owner()
+			var readers []agent.ShareOptions
+			for i, other := range people {
+				did := o.knows(other, fmt.Sprintf("person %d", i))
+				if i < n {
+					readers = append(readers, agent.ShareOptions{With: did, Until: time.Now().Add(time.Hour)})
+				}
+			}
+			since := p.recorder.Now()
+			s.play(o, readers)
+			days[name] = append(days[name], played{fmt.Sprintf("%s, to %d", name, n), o, since})
 		}
 	}
-	for name, list := range map[string][]played{"at first": first, "later": later} {
+	for name, list := range days {
 		t.Run(name, func(t *testing.T) {
 			var names []string
 			var days []*Day
