@@ -64,10 +64,10 @@ func (h *health) backgroundError(err error) {
 // fail marks the store as broken.
 func (h *health) fail() {
 	h.once.Do(func() {
-		close(h.dead)
-		if h.logger != nil {
+		if h.logger != nil { // first: once it is known that the store is broken, so is why
 			h.logger.Error("storage engine: cannot go on; the store must be opened anew")
 		}
+		close(h.dead)
 	})
 }
 
