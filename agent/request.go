@@ -647,7 +647,13 @@ type answered struct {
 // Grant answers a request with what is asked for, or with what the options say: other fields, another time. With is
 // whoever asks, who becomes a contact. It returns what was granted.
 func (a *Agent) Grant(ctx context.Context, r *Request, o ShareOptions, message string) (*Share, error) {
-	if _, err := a.AddContact(ctx, r.Card, r.Name); err != nil {
+	name := r.Name
+	if c, err := a.Contact(ctx, r.From); err == nil {
+		name = c.Name // what the owner calls a contact is not for others to say
+	} else if !errors.Is(err, coffer.NotExist) {
+		return nil, err
+	}
+	if _, err := a.AddContact(ctx, r.Card, name); err != nil {
 		return nil, err
 	}
 	o.With = r.From
