@@ -60,6 +60,13 @@ type commands struct {
 	Link    linkCommand    `cmd:"" help:"Write the link of a share again."`
 	Accept  acceptCommand  `cmd:"" help:"Keep what somebody shared with you under a name."`
 
+	Name     nameCommand     `cmd:"" help:"Make a text, or a QR code, by which something can be asked for."`
+	Unname   unnameCommand   `cmd:"" help:"End a name: nobody can ask by it any more."`
+	Ask      askCommand      `cmd:"" help:"Ask somebody for what a name is of."`
+	Asked    askedCommand    `cmd:"" help:"List what you asked for, and the answers."`
+	Requests requestsCommand `cmd:"" help:"List what others ask you for."`
+	Answer   answerCommand   `cmd:"" help:"Grant, refuse or erase a request."`
+
 	Device    deviceCommand    `cmd:"" help:"Add, list and remove devices that have your keys."`
 	Keys      keysCommand      `cmd:"" help:"Replace keys, and change what protects them."`
 	Recovery  recoveryCommand  `cmd:"" help:"Make a phrase that brings everything back, or use it."`
