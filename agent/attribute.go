@@ -150,7 +150,8 @@ func (a *Agent) blinder(list []Attribute) (*seal.Blinder, error) {
 	return b, err
 }
 
-// blind completes how an object is sealed: what is found at the vault of it, and which entries of what it replaces stay.
+// blind completes how an object is sealed: what is found at the vault of it, and which entries of what it replaces
+// stay.
 func (t *txn) blind(ctx context.Context, path string, c *content, there *revision, o *seal.ObjectOptions) error {
 	if there != nil {
 		o.Keep = there.kept()

@@ -417,8 +417,8 @@ func (t *txn) sent(ctx context.Context, paths []string) error {
 }
 
 // CatchUp returns the keyring of a device as another device left it after a rotation, at the place that the device
-// keeps. It replaces the old one in its file, and both are to be closed. It needs no right in the vault: the provider may
-// know another controller already.
+// keeps. It replaces the old one in its file, and both are to be closed. It needs no right in the vault: the provider
+// may know another controller already.
 //
 // NotExist when nothing newer is left, as for a device that was removed; Conflict when both devices made new keys, and
 // this one is to be paired again; otherwise the errors of the door and of [keyring.Ring.ReceiveBundle].
@@ -462,8 +462,8 @@ func placeKey(secret []byte, label string) [32]byte {
 	return [32]byte(b)
 }
 
-// OfferPairing leaves the keys, and what else a new device needs, for who has the pairing's code, until [Agent.Withdraw].
-// Node is the provider's origin. After [PairingTime] no device takes it.
+// OfferPairing leaves the keys, and what else a new device needs, for who has the pairing's code, until
+// [Agent.Withdraw]. Node is the provider's origin. After [PairingTime] no device takes it.
 func (a *Agent) OfferPairing(ctx context.Context, p keyring.Pairing, node string) error {
 	ring, err := a.ring("pairing")
 	if err != nil {
@@ -546,8 +546,8 @@ func OpenPairing(ctx context.Context, door Door, vault string, p keyring.Pairing
 	return b.legacy(ring, author)
 }
 
-// Join notes this device as one that came by a pairing, and erases what was left for it. It is [Agent.AddDevice] for the
-// rest, and can be repeated.
+// Join notes this device as one that came by a pairing, and erases what was left for it. It is [Agent.AddDevice] for
+// the rest, and can be repeated.
 func (a *Agent) Join(ctx context.Context, p keyring.Pairing, name string) (place string, err error) {
 	if place, err = a.addDevice(ctx, name, p.ID()); err != nil {
 		return "", err

@@ -479,7 +479,8 @@ func succeeds(statement, from, to string) bool {
 
 // succeeded lets contacts whom the statements name go on under the identifier of a card, and returns the name that the
 // card's holder then has. Invalid for a statement that does not lead to the card's holder.
-func (a *Agent) succeeded(ctx context.Context, c *keyring.Card, card, name string, statements []string) (string, error) {
+func (a *Agent) succeeded(ctx context.Context, c *keyring.Card, card, name string, statements []string) (string,
+	error) {
 	for _, s := range statements {
 		from, to, err := keyring.VerifySuccession(s)
 		if err != nil || to != c.DID {

@@ -159,7 +159,8 @@ func (m *machine) catchUp() error {
 // hatch opens what is open.
 type hatch struct{ at *coffertest.Vaults }
 
-func (d hatch) Open(ctx context.Context, url string, id coffer.ObjectID, secret coffer.Secret) (*coffer.Document, error) {
+func (d hatch) Open(ctx context.Context, url string, id coffer.ObjectID, secret coffer.Secret) (*coffer.Document,
+	error) {
 	v, err := coffer.ParseVaultID(url[len(coffertest.Origin+"/edvs/"):])
 	if err != nil {
 		return nil, err
@@ -277,7 +278,8 @@ func TestPairingIsOver(t *testing.T) {
 // TestRotate rotates each use, and all, with two machines, a reader and a phrase: all go on.
 func TestRotate(t *testing.T) {
 	for name, uses := range map[string][]keyring.Use{
-		"signing": {keyring.Signing}, "delivery": {keyring.Delivery}, "hmac": {keyring.HMAC}, "vault": {keyring.Vault}, "all": nil,
+		"signing": {keyring.Signing}, "delivery": {keyring.Delivery}, "hmac": {keyring.HMAC}, "vault": {keyring.Vault},
+		"all": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := provider(t)
@@ -320,6 +322,12 @@ func TestRotate(t *testing.T) {
 			}
 			if got := get(t, g, "later"); string(got) != "later" {
 				t.Errorf("a reader: %q", got)
+			}
+			// Who comes back with keys from before cannot write.
+			if _, err := two.Put(ctx, "late", file(nil), agent.PutOptions{}); err == nil {
+				t.Error("written with keys from before")
+			} else if name == "delivery" || name == "hmac" {
+				expect(t, err, coffer.Denied)
 			}
 			if err := two.catchUp(); err != nil {
 				t.Fatalf("catch up: %v", err)

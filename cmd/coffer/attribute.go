@@ -28,8 +28,8 @@ type attributeAddCommand struct {
 
 // Help says more.
 func (attributeAddCommand) Help() string {
-	return `"coffer find" needs no attributes: it searches an index that the node cannot read. An attribute is for finding in a
-vault whose index you do not want to fetch, and it tells the node something: which objects have the same value in it,
+	return `"coffer find" needs no attributes: it searches an index that the node cannot read. An attribute is for finding in
+a vault whose index you do not want to fetch, and it tells the node something: which objects have the same value in it,
 how many fields can be searched for, which objects each search finds, and when the same is searched for again. With
 --prefix it sees which values begin alike, and with the others which are near to each other. It sees no names and no
 values.

@@ -60,8 +60,8 @@ type deviceRmCommand struct {
 
 // Help says more.
 func (deviceRmCommand) Help() string {
-	return `The node refuses the device from then on, and it opens nothing that is stored afterwards. What it has already, and
-what it fetched before, it has. If this is interrupted, the same command goes on.
+	return `The node refuses the device from then on, and it opens nothing that is stored afterwards. What it has
+already, and what it fetched before, it has. If this is interrupted, the same command goes on.
 
 Examples:
   coffer device rm laptop`

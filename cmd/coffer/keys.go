@@ -35,8 +35,8 @@ type keysRotateCommand struct {
 
 // Help says more.
 func (keysRotateCommand) Help() string {
-	return `Your other devices find the new keys by themselves, and so does the recovery phrase. If it is interrupted, the next
-command goes on with it. Readers whose shares last need new links if the vault's secret or the signing key was replaced:
+	return `Your other devices find the new keys by themselves, and so does the recovery phrase. If it is interrupted, the
+next command goes on with it. Readers whose shares last need new links if the vault's secret or the signing key was replaced:
 they are written here, and by "coffer grants --links".
 
 Examples:
@@ -209,13 +209,12 @@ func (p *program) current(ctx context.Context, o *owner, workers int) (*owner, e
 		if err := p.saveProfile(o.profile); err != nil {
 			return stop(err)
 		}
-		if o.left(); true {
-			next, err := p.owner(ctx, o.profile, o.ring, workers)
-			if err != nil {
-				return nil, errors.Join(err, o.ring.Close())
-			}
-			o = next
+		o.left()
+		next, err := p.owner(ctx, o.profile, o.ring, workers)
+		if err != nil {
+			return nil, errors.Join(err, o.ring.Close())
 		}
+		o = next
 	}
 	if done.Moved || done.Handed {
 		if err := o.RenewNames(ctx); err != nil {
@@ -238,6 +237,24 @@ func (p *program) current(ctx context.Context, o *owner, workers int) (*owner, e
 		}
 	}
 	return o, nil
+}
+
+// former returns the owner under the identifier by which the provider knows it: the present one, or, while keys are
+// being rotated, one before.
+func (c *profile) former(ring *keyring.Ring) (coffer.Keyring, error) {
+	if c.Controller == "" || c.Controller == ring.DID() {
+		return ring, nil
+	}
+	for n := ring.Generations(keyring.Signing) - 2; n >= 0; n-- {
+		k, err := ring.At(keyring.Signing, n)
+		if err != nil {
+			return nil, err
+		}
+		if k.DID() == c.Controller {
+			return k, nil
+		}
+	}
+	return nil, coffer.Errorf("keyring", coffer.NotExist, "the keys that control the vault are not in it")
 }
 
 // controllers returns by whom the node may know the owner, the one first by whom it should.

@@ -110,7 +110,7 @@ func (p *program) owner(ctx context.Context, c *profile, ring *keyring.Ring, wor
 // secret and the space, or, in a vault that the provider knows to be the person's, the person's own.
 func (c *profile) controller(ctx context.Context, ring *keyring.Ring) (coffer.Keyring, error) {
 	if c.Space == "" || c.Space == asMyself {
-		return ring, nil
+		return c.former(ring)
 	}
 	// The secret may have had other generations since the vault was made.
 	for n := ring.Generations(keyring.Vault) - 1; n >= 0; n-- {

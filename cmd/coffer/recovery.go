@@ -16,7 +16,7 @@ import (
 
 // recoveryCommand is "coffer recovery".
 type recoveryCommand struct {
-	New     recoveryNewCommand     `cmd:"" help:"Show 24 words that bring everything back, once. They replace those that there were."`
+	New     recoveryNewCommand     `cmd:"" help:"Show 24 words that bring everything back, once, in the place of earlier ones."`
 	Restore recoveryRestoreCommand `cmd:"" help:"Make this a device of the identity that the words stand for."`
 	Status  recoveryStatusCommand  `cmd:"" help:"Say whether there is a phrase, and since when."`
 	Rm      recoveryRmCommand      `cmd:"" help:"Make the phrase one that opens nothing."`
