@@ -12,6 +12,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent"
+	"github.com/cofferhq/coffer/keyring"
 )
 
 // same fails if any of the days shows anything else than the first.
@@ -27,7 +28,7 @@ func same(t *testing.T, names []string, days ...*Day) {
 	}
 }
 
-// TestUC06FlatOrDeep: 50 files in one folder show the same as the same 50 in trees, put one by one and all at once.
+// TestUC06T03FlatOrDeep: 50 files in one folder show the same as the same 50 in trees, put one by one and all at once.
 func TestUC06T03FlatOrDeep(t *testing.T) {
 	const files = 50
 	shapes := []struct {
@@ -94,7 +95,8 @@ func putTogether(o *owner, files int, path func(int) string, content []byte) {
 	for i := 1; i < files; i++ {
 		put(i)
 	}
-	for waiting := 0; waiting < files-1; runtime.Gosched() { // until all others wait for their turn
+	// Until all others wait for their turn. No other test runs at the same time.
+	for waiting := 0; waiting < files-1; runtime.Gosched() {
 		buf := make([]byte, 1<<20)
 		waiting = strings.Count(string(buf[:runtime.Stack(buf, true)]), "agent.(*Agent).commit(") - 1
 	}
@@ -121,6 +123,7 @@ func (g *gate) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 // TestUC07WhoIsGranted: an object granted to nobody, to Bob, to five people shows the same, from the first moment on and
 // later.
 func TestUC07WhoIsGranted(t *testing.T) {
+	t.Parallel()
 	p := newProvider(t)
 	var people []*owner
 	for range 5 {
@@ -188,6 +191,40 @@ func TestUC07WhoIsGranted(t *testing.T) {
 			same(t, names, days...)
 		})
 	}
+}
+
+// TestUC07ManyGrants: that there are more than six grants at once shows as a second box, and that about so many were
+// recorded as a register.
+func TestUC07ManyGrants(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	alice := p.owner()
+	var readers []agent.ShareOptions
+	for i := range 9 {
+		ring := keyring.Generate()
+		t.Cleanup(func() { ring.Close() })
+		readers = append(readers, agent.ShareOptions{With: alice.knows(&owner{at: p, ring: ring}, fmt.Sprint("person ", i))})
+	}
+	alice.put("papers/contract.pdf", noise(300), agent.PutOptions{})
+	since := p.recorder.Now()
+	for _, r := range readers {
+		if _, err := alice.Share(t.Context(), "papers/contract.pdf", r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := p.day(alice, since)
+	var inserted []int // by which commit
+	for i, c := range d.Commits {
+		for _, w := range c {
+			if w.Act == "insert" {
+				inserted = append(inserted, i+1)
+			}
+		}
+	}
+	if len(d.Commits) != 9 || len(inserted) != 2 {
+		t.Errorf("%d commits, and something new in %v; want 9, a box and a register", len(d.Commits), inserted)
+	}
+	t.Logf("\n%s", d.Markdown())
 }
 
 // prose returns as many bytes of words, always the same.

@@ -25,6 +25,7 @@ import (
 // TestUC03WhoElseAsks: Alice's object, asked for by its exact address by Bob, who has a capability for something else of
 // hers, by nobody in particular, and by the operator.
 func TestUC03WhoElseAsks(t *testing.T) {
+	t.Parallel()
 	p, ctx := newProvider(t), t.Context()
 	alice, bob := p.owner(), p.owner()
 	secret := alice.put("secret", noise(700), agent.PutOptions{})
@@ -106,6 +107,7 @@ func recipients(t *testing.T, body []byte) (list []string) {
 
 // TestUC04SameNames: nothing that the provider has of two files of one name is the same.
 func TestUC04T03SameNames(t *testing.T) {
+	t.Parallel()
 	p := newProvider(t)
 	alice := p.owner()
 	content := noise(5000)
@@ -154,6 +156,7 @@ const protected = "eyJlbmMiOiJBMjU2R0NNIn0"
 // TestUC05SizeClasses: of lengths, only classes show, and what is stored stays within the bounds of doc/sealing.md and
 // doc/streams.md.
 func TestUC05T03SizeClasses(t *testing.T) {
+	t.Parallel()
 	p := newProvider(t)
 	alice := p.owner()
 	sizes := []int{1, 2, 3, 900, 901, 904, 909, 16_384, 16_385, 1_000_001, 1_000_002, 1_010_000, 3_000_000}
@@ -220,6 +223,7 @@ func TestUC05T03SizeClasses(t *testing.T) {
 
 // TestUC09Index: a vault that is large enough for its index to be written shows no word, name or value of it.
 func TestUC09Index(t *testing.T) {
+	t.Parallel()
 	p := newProvider(t)
 	alice := p.owner()
 	marks := map[string][]byte{
@@ -263,6 +267,7 @@ func TestUC09Index(t *testing.T) {
 // TestUC10Queries: what shows of searching is which parts of the index are read, whole objects all of them. The same
 // word again shows as the same parts; another word differs in nothing else than in which, and how many.
 func TestUC10Queries(t *testing.T) {
+	t.Parallel()
 	p := newProvider(t)
 	alice := p.owner()
 	for i := range 60 {
@@ -332,6 +337,7 @@ func TestUC10Queries(t *testing.T) {
 
 // TestUC16Revoking: revoking shows as one revocation of a pseudonym's capability and a commit like others.
 func TestUC16Revoking(t *testing.T) {
+	t.Parallel()
 	p, ctx := newProvider(t), t.Context()
 	alice, bob, carol := p.owner(), p.owner(), p.owner()
 	info := alice.put("album/picture", noise(900), agent.PutOptions{})
@@ -369,6 +375,7 @@ func TestUC16Revoking(t *testing.T) {
 
 // TestUC11Reading: of a reader shows a pseudonym, one for each grant, and which objects it reads.
 func TestUC11Reading(t *testing.T) {
+	t.Parallel()
 	p, ctx := newProvider(t), t.Context()
 	alice, bob := p.owner(), p.owner()
 	for i := range 3 {
@@ -413,6 +420,7 @@ func TestUC11Reading(t *testing.T) {
 
 // TestT11BlindedAttributes: who chooses them shows which objects have an equal value, and just that.
 func TestT11BlindedAttributes(t *testing.T) {
+	t.Parallel()
 	p := newProvider(t)
 	alice := p.owner()
 	blinder, err := seal.NewBlinder(alice.ring, seal.Index{Attributes: []string{"content.value.city"}})
@@ -462,6 +470,7 @@ func TestT11BlindedAttributes(t *testing.T) {
 
 // TestT13OneForm: all native objects have one and the same form; another client as recipient is chosen, and shows.
 func TestT13OneForm(t *testing.T) {
+	t.Parallel()
 	p := newProvider(t)
 	alice, bob := p.owner(), p.owner()
 	native := alice.put("native", noise(500), agent.PutOptions{})
@@ -491,6 +500,7 @@ func TestT13OneForm(t *testing.T) {
 
 // TestT22PatchedStream: of a change within a long file, which chunks it touches shows.
 func TestT22PatchedStream(t *testing.T) {
+	t.Parallel()
 	p := newProvider(t)
 	alice := p.owner()
 	content := noise(5 << 20)
@@ -514,6 +524,7 @@ func TestT22PatchedStream(t *testing.T) {
 // TestUC46Inbox: of asking and answering shows that an open object is read, a message of a fixed size comes, and an open
 // object is written.
 func TestUC46Inbox(t *testing.T) {
+	t.Parallel()
 	p, ctx := newProvider(t), t.Context()
 	alice, bob := p.owner(), p.owner()
 	alice.put("plan", noise(300), agent.PutOptions{})

@@ -77,6 +77,7 @@ func rowsOf(t *testing.T, heading string) (rows [][]string) {
 // at the node. It covers UC-02 and T-01, and of UC-04, UC-07, UC-09 and UC-10 that no name, reader, field, value or query
 // shows.
 func TestUC02T01ProviderView(t *testing.T) {
+	t.Parallel()
 	p, ctx := newProvider(t), t.Context()
 	seed, mac := noise(32), noise(32)
 	ring, err := keyring.FromSeeds(seed, mac, "urn:example:hmac:"+random())

@@ -161,7 +161,7 @@ func (d *Day) batch(body []byte) error {
 		}
 		c = append(c, w)
 	}
-	// The tree's pages come in no particular order.
+	// Pages come in the order of their ids, which are random.
 	slices.SortStableFunc(c, func(x, y Write) int { return cmp.Compare(x.Number, y.Number) })
 	d.Commits = append(d.Commits, c)
 	return nil
