@@ -1,10 +1,7 @@
 package seal
 
 import (
-	"crypto/aes"
-	"crypto/subtle"
 	"encoding/base64"
-	"encoding/binary"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -26,9 +23,6 @@ const (
 // wrapped is a content key of 32 bytes, wrapped.
 type wrapped [jose.KeySize + 8]byte
 
-// wrapIV is the initial value of RFC 3394, section 2.2.3.1: finding it again is the integrity check.
-const wrapIV = 0xa6a6a6a6a6a6a6a6
-
 // recipient returns the constant recipient for a content key.
 func (k ObjectKey) recipient(content []byte) jsontext.Value {
 	w := k.wrap([jose.KeySize]byte(content))
@@ -37,46 +31,17 @@ func (k ObjectKey) recipient(content []byte) jsontext.Value {
 }
 
 // wrap wraps a content key (RFC 3394, section 2.2.1).
-func (k ObjectKey) wrap(content [jose.KeySize]byte) (out wrapped) {
+func (k ObjectKey) wrap(content [jose.KeySize]byte) wrapped {
 	kek := derive(k[:], wrapLabel)
-	block, err := aes.NewCipher(kek[:])
-	if err != nil {
-		panic("seal: AES refuses a key of 32 bytes")
-	}
-	copy(out[8:], content[:])
-	var b [aes.BlockSize]byte
-	binary.BigEndian.PutUint64(b[:], wrapIV)
-	for t := range uint64(6 * jose.KeySize / 8) {
-		r := out[8*(1+t%(jose.KeySize/8)):][:8]
-		copy(b[8:], r)
-		block.Encrypt(b[:], b[:])
-		copy(r, b[8:])
-		binary.BigEndian.PutUint64(b[:], binary.BigEndian.Uint64(b[:])^(t+1))
-	}
-	copy(out[:8], b[:8])
-	return out
+	return wrapped(jose.WrapKey(kek[:], content[:]))
 }
 
 // unwrap undoes wrap (RFC 3394, section 2.2.2). It reports false when this key did not wrap it.
 func (k ObjectKey) unwrap(in wrapped) (content [jose.KeySize]byte, ok bool) {
 	kek := derive(k[:], wrapLabel)
-	block, err := aes.NewCipher(kek[:])
-	if err != nil {
-		panic("seal: AES refuses a key of 32 bytes")
-	}
-	copy(content[:], in[8:])
-	var b [aes.BlockSize]byte
-	copy(b[:8], in[:])
-	for t := uint64(6 * jose.KeySize / 8); t > 0; t-- {
-		r := content[8*((t-1)%(jose.KeySize/8)):][:8]
-		binary.BigEndian.PutUint64(b[:], binary.BigEndian.Uint64(b[:])^t)
-		copy(b[8:], r)
-		block.Decrypt(b[:], b[:])
-		copy(r, b[8:])
-	}
-	var iv [8]byte
-	binary.BigEndian.PutUint64(iv[:], wrapIV)
-	return content, subtle.ConstantTimeCompare(b[:8], iv[:]) == 1
+	b, ok := jose.UnwrapKey(kek[:], in[:])
+	copy(content[:], b)
+	return content, ok
 }
 
 // objectRecipient returns the wrapped content key of the constant recipient, and false for a JWE without one.

@@ -122,10 +122,7 @@ func (t *Tree) reparent(f *folder, from, to *sheet) error {
 // rewrap wraps the write keys in a folder, and in the folders inline below it, under another page's.
 func (f *folder) rewrap(from, to seal.WriteKey) error {
 	for i, l := range f.subs {
-		w, err := rewrap(from, to, l.id, l.write)
-		if err != nil {
-			return err
-		}
+		w := anew(from, to, l)
 		c := *l
 		c.write = w
 		f.subs[i] = &c
@@ -137,15 +134,22 @@ func (f *folder) rewrap(from, to seal.WriteKey) error {
 			}
 			continue
 		}
-		w, err := rewrap(from, to, r.id, r.write)
-		if err != nil {
-			return err
-		}
+		w := anew(from, to, &r.link)
 		c := *r
 		c.write = w
 		f.rows[i] = &c
 	}
 	return nil
+}
+
+// anew wraps a link's write key under another page's. One that was not wrapped under the first stays what it is, and
+// no more of use: who may write a page must not keep its owner from giving it new keys.
+func anew(from, to seal.WriteKey, l *link) wrapped {
+	w, err := rewrap(from, to, l.id, l.write)
+	if err != nil {
+		return l.write
+	}
+	return w
 }
 
 // relink changes the link of s in its parent's page.
@@ -491,9 +495,10 @@ func (t *Tree) SetShared(ctx context.Context, path string, shared bool) error {
 	}
 	return t.edit(func() error {
 		p, r, err := t.look(ctx, path, true, nil)
-		if err != nil || r.shared == shared {
+		if err != nil {
 			return err
 		}
+		// Noted already or not, the page is written: that tells nothing then.
 		if err := t.own(p.s); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/cofferhq/coffer"
@@ -195,6 +196,7 @@ const dueAtOnce = 64
 // [Tree.EpochFor] at least and put back. Pages that it goes through get the keys that are due, and the marks of what is
 // done are taken away; pages in which nothing waits are not loaded. More says that the call ended early, and that
 // another may find more even if this one found nothing; when it is false, the files returned are all that was left.
+// Pages that cannot be read are passed over; once nothing but such is left, the error is Corrupt.
 // NotExist if there is nothing at the path; Invalid for a limit below 1.
 func (t *Tree) Due(ctx context.Context, path string, limit int) (found []Found, more bool, err error) {
 	if limit < 1 {
@@ -214,12 +216,18 @@ func (t *Tree) Due(ctx context.Context, path string, limit int) (found []Found, 
 		if err != nil {
 			return err
 		}
-		return t.done(p.s)
+		if err := t.done(p.s); err != nil {
+			return err
+		}
+		if len(w.found) == 0 && !w.more && w.pages == limit+dueAtOnce {
+			return w.broken // nothing else was left to do
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, false, err
 	}
-	return w.found, w.more, nil
+	return w.found, w.more || w.broken != nil, nil
 }
 
 // done settles a page through which a walk went, and lets the pages above know.
@@ -238,6 +246,8 @@ type dueWalk struct {
 	pages int // how many more may be renewed
 	found []Found
 	more  bool // it stopped early
+	// broken is the error of a page that cannot be read: who may write it must not keep the rest from new keys.
+	broken error
 }
 
 // row looks at a row, and at what is below it.
@@ -273,12 +283,16 @@ func (w *dueWalk) page(p place, l *link, id coffer.ObjectID, path string, depth 
 		w.more = true
 		return nil
 	}
-	if l.epoch < p.due {
-		w.pages--
-	}
+	anew := l.epoch < p.due
 	in, err := w.t.into(w.ctx, p, l, id, true)
-	if err != nil {
+	if errors.Is(err, coffer.Corrupt) {
+		w.broken = err
+		return nil
+	} else if err != nil {
 		return err
+	}
+	if anew {
+		w.pages--
 	}
 	if err := w.folder(in, path, depth+1); err != nil {
 		return err

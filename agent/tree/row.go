@@ -501,10 +501,8 @@ func (r *row) node(page seal.WriteKey) (Node, error) {
 	if r.kind == inline {
 		return n, nil
 	}
-	var err error
-	if n.Ref.Write, err = unwrap(page, r.id, r.write); err != nil {
-		return Node{}, err
-	}
+	// What is not wrapped under the page's key is none: one bad row must not hide all others.
+	n.Ref.Write, _ = unwrap(page, r.id, r.write)
 	if r.kind == file {
 		n.Type, n.MIME, n.Size, n.Mode, n.Sequence, n.Rev = r.typ, r.mime, r.size, r.mode, r.sequence, r.rev
 	}

@@ -112,7 +112,7 @@ func (k *ContentKey) Wrap(recipients ...Recipient) (jsontext.Value, error) {
 			Header: recipientHeader{
 				KeyID: r.KeyID, Alg: AgreementAlg, EPK: epk, APU: encode64(apu), APV: encode64([]byte(r.KeyID)),
 			},
-			EncryptedKey: encode64(wrapKey(deriveKEK(z, apu, r.KeyID), k.raw[:])),
+			EncryptedKey: encode64(WrapKey(deriveKEK(z, apu, r.KeyID), k.raw[:])),
 		})
 	}
 	return Encode(list)
@@ -185,7 +185,7 @@ func (r *recipient) unwrap(enc Encryption, reader Reader) (*ContentKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, ok := unwrapKey(deriveKEK(z, apu, reader.KeyID), wrapped)
+	raw, ok := UnwrapKey(deriveKEK(z, apu, reader.KeyID), wrapped)
 	if !ok {
 		return nil, ErrDecrypt
 	}

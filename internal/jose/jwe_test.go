@@ -133,7 +133,7 @@ func TestKnownDerivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	wrapped, _ := decode64(list[0].EncryptedKey)
-	cek, _ := unwrapKey(deriveKEK(z, apu, v.KeyAgreementKey.ID), wrapped)
+	cek, _ := UnwrapKey(deriveKEK(z, apu, v.KeyAgreementKey.ID), wrapped)
 	for _, step := range []struct {
 		name string
 		got  []byte

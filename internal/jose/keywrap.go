@@ -9,9 +9,9 @@ import (
 // wrapIV is the initial value of RFC 3394, section 2.2.3.1: finding it again is the integrity check.
 var wrapIV = [8]byte{0xa6, 0xa6, 0xa6, 0xa6, 0xa6, 0xa6, 0xa6, 0xa6}
 
-// wrapKey wraps key, a multiple of 8 and at least 16 bytes long, under a key-encryption key of 16, 24 or 32 bytes (RFC
+// WrapKey wraps key, a multiple of 8 and at least 16 bytes long, under a key-encryption key of 16, 24 or 32 bytes (RFC
 // 3394, section 2.2.1). The result is 8 bytes longer than key. Other lengths are a defect of the caller: it panics.
-func wrapKey(kek, key []byte) []byte {
+func WrapKey(kek, key []byte) []byte {
 	block, err := aes.NewCipher(kek)
 	if err != nil || len(key) < 16 || len(key)%8 != 0 {
 		panic("jose: key wrap of impossible length")
@@ -30,8 +30,8 @@ func wrapKey(kek, key []byte) []byte {
 	return out
 }
 
-// unwrapKey undoes [wrapKey] (RFC 3394, section 2.2.2). It reports false when wrapped is not what kek wrapped.
-func unwrapKey(kek, wrapped []byte) ([]byte, bool) {
+// UnwrapKey undoes [WrapKey] (RFC 3394, section 2.2.2). It reports false when wrapped is not what kek wrapped.
+func UnwrapKey(kek, wrapped []byte) ([]byte, bool) {
 	block, err := aes.NewCipher(kek)
 	if err != nil || len(wrapped) < 24 || len(wrapped)%8 != 0 {
 		return nil, false

@@ -23,22 +23,22 @@ func TestKeyWrap(t *testing.T) {
 		{"4.6", 32, 32, "28C9F404C4B810F4CBCCB35CFB87F8263F5786E2D80ED326CBC7F0E71A99F43BFB988B9B7A02DD21"},
 	} {
 		k, d, want := unhex(t, kek)[:test.kek], unhex(t, data)[:test.data], unhex(t, test.want)
-		got := wrapKey(k, d)
+		got := WrapKey(k, d)
 		if !bytes.Equal(got, want) {
 			t.Errorf("%s: wrapped to %x", test.section, got)
 		}
-		if back, ok := unwrapKey(k, want); !ok || !bytes.Equal(back, d) {
+		if back, ok := UnwrapKey(k, want); !ok || !bytes.Equal(back, d) {
 			t.Errorf("%s: unwrapped to %x, %v", test.section, back, ok)
 		}
 		for i := range want {
 			bad := bytes.Clone(want)
 			bad[i] ^= 0x10
-			if _, ok := unwrapKey(k, bad); ok {
+			if _, ok := UnwrapKey(k, bad); ok {
 				t.Errorf("%s: unwrapped with byte %d changed", test.section, i)
 			}
 		}
 		for n := range len(want) {
-			if _, ok := unwrapKey(k, want[:n]); ok {
+			if _, ok := UnwrapKey(k, want[:n]); ok {
 				t.Errorf("%s: unwrapped when cut to %d bytes", test.section, n)
 			}
 		}
