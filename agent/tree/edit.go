@@ -487,8 +487,8 @@ func (f *folder) height() (n int) {
 	return n
 }
 
-// SetShared notes whether the keys of what is at the path were given to somebody: [Node.Shared]. NotExist if there is
-// nothing, Invalid for the root.
+// SetShared notes whether the keys of what is at the path were given to somebody: [Node.Shared]. The page is to be
+// written then, even if it said so before. NotExist if there is nothing, Invalid for the root.
 func (t *Tree) SetShared(ctx context.Context, path string, shared bool) error {
 	if path == "" {
 		return coffer.Errorf("tree", coffer.Invalid, "the root has no mark")
