@@ -215,6 +215,9 @@ func TestUC07ManyGrants(t *testing.T) {
 	d := p.day(alice, since)
 	var inserted []int // by which commit
 	for i, c := range d.Commits {
+		if len(c) < 3 {
+			t.Errorf("commit %d has only %d parts: granting again shows", i+1, len(c))
+		}
 		for _, w := range c {
 			if w.Act == "insert" {
 				inserted = append(inserted, i+1)
