@@ -119,6 +119,13 @@ func (c *cache) mark() error {
 	return f.Close()
 }
 
+// forgetCache makes what a cache holds be believed no more.
+func forgetCache(dir string) {
+	if there, err := exists(dir); there && err == nil {
+		_ = (&cache{dir: dir}).mark()
+	}
+}
+
 func (c *cache) stale() bool {
 	there, err := exists(filepath.Join(c.dir, cacheStale))
 	return there || err != nil

@@ -63,11 +63,12 @@ func (p *program) owner(ctx context.Context, c *profile, ring *keyring.Ring, wor
 	if o.vault, err = o.client.Vault(c.Vault); err != nil {
 		return nil, explain(err, "", "the profile's vault cannot be used")
 	}
+	pinned := false
 	if c.LogKey == "" {
 		if c.LogKey, err = logKey(ctx, o.client); err != nil {
 			return nil, err
 		}
-		if c.LogKey != "" {
+		if pinned = c.LogKey != ""; pinned {
 			if err := p.saveProfile(c); err != nil {
 				return nil, err
 			}
@@ -94,6 +95,10 @@ func (p *program) owner(ctx context.Context, c *profile, ring *keyring.Ring, wor
 		}
 		o.log = &pinnedLog{Log: o.vault, client: o.client, key: key, url: c.Vault, config: l.config}
 		options.Log, options.LogKey = o.log, key
+	}
+	if there, err := exists(l.journal); err == nil && (!there || pinned) {
+		// The vault's history is followed anew: what the cache holds may have been replaced meanwhile.
+		forgetCache(l.cache)
 	}
 	cache, left := openCache(l.cache, maxCache)
 	if o.left = left; cache != nil {
