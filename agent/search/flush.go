@@ -105,7 +105,7 @@ func (w *written) terms(ctx context.Context) iter.Seq2[*entry, error] {
 }
 
 func (w *written) postings(ctx context.Context, e *entry) (*postings, error) {
-	return w.s.postings(ctx, w.x, e, true)
+	return w.s.postings(ctx, w.x, e, false) // the next term's are most often in the same block
 }
 
 // draft is pending documents as a source.
