@@ -60,6 +60,9 @@ type VerifyOptions struct {
 	Contents bool
 	// Clean erases what has been left over for a day, if nothing is wrong.
 	Clean bool
+	// Path, if not empty, limits what is reported, and the contents that are read, to what is there and below it. What
+	// is wrong with the vault's history or its head is reported all the same.
+	Path string
 	// Progress, if not nil, is told of how many objects of how many are done; the total is -1 while it is not known.
 	Progress func(done, total int)
 }
@@ -85,6 +88,13 @@ func (a *Agent) Verify(ctx context.Context, o VerifyOptions) iter.Seq2[Finding, 
 		}
 		if o.Progress == nil {
 			o.Progress = func(done, total int) {}
+		}
+		if o.Path != "" {
+			var err error
+			if o.Path, err = a.objectPath(o.Path); err != nil {
+				yield(Finding{}, err)
+				return
+			}
 		}
 		c := &check{
 			Agent: a, o: o, expected: make(map[coffer.ObjectID]*expectation), accepted: make(map[coffer.ObjectID]accepted),
@@ -155,11 +165,17 @@ func (c *check) run(ctx context.Context) error {
 // found yields a finding.
 func (c *check) found(f Finding) error {
 	c.wrong = c.wrong || !f.Harmless()
+	if !c.within(f.Path) && f.What != "history" && f.What != "head" {
+		return nil
+	}
 	if !c.yield(f) {
 		return errStopped
 	}
 	return nil
 }
+
+// within reports whether something at the path is to be reported.
+func (c *check) within(path string) bool { return c.o.Path == "" || tree.Within(path, c.o.Path) }
 
 // doubt keeps a finding about an object until it is known whether the object was changed meanwhile.
 func (c *check) doubt(kind FindingKind, id coffer.ObjectID, what, path string, err error) {
@@ -614,7 +630,7 @@ func (c *check) content(ctx context.Context, e *expectation, d *coffer.Document,
 	if size != content.Size || d.Sequence == e.sequence && e.size != size {
 		return report(Unreadable, coffer.Errorf("verify", coffer.Corrupt, "not of its recorded size"))
 	}
-	if o.Stream == nil || !c.o.Contents {
+	if o.Stream == nil || !c.o.Contents || !c.within(e.path) {
 		return nil
 	}
 	r := &revision{ref: e.ref, doc: d, rev: d.Rev(), opened: o}

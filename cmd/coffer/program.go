@@ -74,6 +74,7 @@ type commands struct {
 
 	Work   workCommand   `cmd:"" help:"Go on encrypting anew what others could read."`
 	Status statusCommand `cmd:"" help:"Show the vault, what is shared, and what work is left."`
+	Verify verifyCommand `cmd:"" help:"Check the whole vault: nothing swapped, rolled back, missing, added or forged."`
 
 	Whoami     whoamiCommand     `cmd:"" help:"Show the identity and where its vault is, or its contact card."`
 	Version    versionCommand    `cmd:"" help:"Show the version of this program."`
