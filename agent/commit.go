@@ -184,6 +184,9 @@ func (a *Agent) begin(ctx context.Context) (*txn, error) {
 	if err := t.rotate(ctx); err != nil {
 		return nil, err
 	}
+	if err := t.retry(ctx); err != nil {
+		return nil, err
+	}
 	return t, t.expire(ctx)
 }
 

@@ -34,7 +34,7 @@ type content struct {
 	Modified time.Time      `json:"modified,omitzero"`
 	Mode     uint32         `json:"mode,omitzero"`
 	Data     base64url      `json:"data,omitempty"`
-	Value    jsontext.Value `json:"value,omitempty"`
+	Value    jsontext.Value `json:"value,omitzero"` // {} and the like are values
 
 	text string // of a long file: the beginning of what is searched
 }

@@ -82,7 +82,7 @@ func (t *txn) putValue(ctx context.Context, path, typ string, v any) error {
 	if b, err = c.encode(); err != nil {
 		return err
 	}
-	ref, there, err := t.target(ctx, path, nil)
+	ref, there, err := t.target(ctx, path, typ, nil)
 	if err != nil {
 		return err
 	}

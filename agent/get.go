@@ -86,7 +86,7 @@ func (a *Agent) objectNow(ctx context.Context, path string) (o *Object, err erro
 			above = append(above, c.Ref.ID)
 			strict = strict || c.Shared
 		}
-		if !strict && n.Type != TypeFile {
+		if !strict {
 			if c, err := v.tree.Get(ctx, typePath(n.Type)); err == nil {
 				strict = c.Shared
 			} else if !errors.Is(err, coffer.NotExist) {
@@ -123,8 +123,14 @@ func (a *Agent) readNode(ctx context.Context, v *view, n tree.Node) (*revision, 
 }
 
 func (a *Agent) readBelow(ctx context.Context, v *view, n tree.Node, above []coffer.ObjectID) (*revision, error) {
+	if d := v.sealed[n.Ref.ID]; d != nil { // the commit's own
+		return a.open(ctx, n.Ref, nil, d)
+	}
 	r, err := a.read(ctx, n.Ref, v.writers(ctx, n.Ref, above))
 	if err != nil {
+		return nil, err
+	}
+	if err := a.replaceable(r); err != nil {
 		return nil, err
 	}
 	// The folder says which revision its owner wrote last. A later one can be by somebody who may write the object alone,
@@ -133,6 +139,18 @@ func (a *Agent) readBelow(ctx context.Context, v *view, n tree.Node, above []cof
 		return nil, coffer.Errorf("object", coffer.Corrupt, "the vault shows an older state of an object than it did")
 	}
 	return r, nil
+}
+
+// replaceable checks that the write key in an entry is the object's. Whoever may write a folder could else name in it
+// what he can only read, and have the owner replace it.
+func (a *Agent) replaceable(r *revision) error {
+	if a.guest != nil && r.ref.Write == (seal.WriteKey{}) {
+		return nil // seen without write keys
+	}
+	if r.ref.Write == (seal.WriteKey{}) || !r.doc.Admits(coffer.WriteAccess, r.ref.Write.Access(r.ref.ID)) {
+		return coffer.Errorf("object", coffer.Corrupt, "a folder names an object with a write key that is not the object's")
+	}
+	return nil
 }
 
 // kept returns the index entries that the next revision keeps.

@@ -209,6 +209,9 @@ func (v *view) page(ctx context.Context, ref seal.Ref) (*tree.Page, error) {
 	if err != nil {
 		return nil, gone(err)
 	}
+	if err := v.a.replaceable(&revision{ref: ref, doc: k.doc}); err != nil {
+		return nil, err
+	}
 	v.mu.Lock()
 	v.pages[ref.ID] = k
 	v.mu.Unlock()

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -119,7 +121,7 @@ func (a *Agent) putWhole(ctx context.Context, path string, c *content, o PutOpti
 		return i, err
 	}
 	err = a.commit(ctx, func(ctx context.Context, t *txn) error {
-		ref, there, err := t.target(ctx, path, o.Over)
+		ref, there, err := t.target(ctx, path, c.Type, o.Over)
 		if err != nil {
 			return err
 		}
@@ -129,8 +131,9 @@ func (a *Agent) putWhole(ctx context.Context, path string, c *content, o PutOpti
 	return i, err
 }
 
-// target returns where something for the path is to be stored: the keys, and what is there now, nil if nothing is.
-func (t *txn) target(ctx context.Context, path string, over *Info) (ref seal.Ref, there *revision, err error) {
+// target returns where something of a type is to be stored for the path: the keys, and what is there now, nil if nothing
+// is.
+func (t *txn) target(ctx context.Context, path, typ string, over *Info) (ref seal.Ref, there *revision, err error) {
 	if t.a.single() {
 		return t.a.singleTarget(ctx, path, over)
 	}
@@ -153,12 +156,34 @@ func (t *txn) target(ctx context.Context, path string, over *Info) (ref seal.Ref
 		return ref, nil, coffer.Errorf("put", coffer.Conflict, "something else is there")
 	}
 	ref = n.Ref
-	if due, err := t.tree.EpochFor(ctx, path); err != nil {
+	due, err := t.epochFor(ctx, path, n)
+	if err != nil {
 		return ref, nil, err
-	} else if n.Epoch < due {
+	}
+	anew := n.Epoch < due
+	if n.Type != typ && t.a.guest == nil { // who was granted the one type is not to read the other
+		if _, err := t.tree.Get(ctx, typePath(n.Type)); err == nil {
+			anew = true
+		} else if !errors.Is(err, coffer.NotExist) {
+			return ref, nil, err
+		}
+	}
+	if anew {
 		ref = ref.Renewed()
 	}
 	return ref, there, nil
+}
+
+// epochFor returns the epoch that the keys of an object at the path must have at least: where it stands, and in the
+// folder of its type.
+func (t *txn) epochFor(ctx context.Context, path string, n tree.Node) (uint64, error) {
+	due, err := t.tree.EpochFor(ctx, path)
+	if err != nil || t.a.guest != nil || tree.Within(path, reserved) {
+		return due, err
+	}
+	n.Name = tree.Base(path)
+	byType, err := t.tree.EpochFor(ctx, typePath(n.Type)+"/"+linkName(n))
+	return max(due, byType), err
 }
 
 // put makes an object with this plaintext, in the place of what is there, part of the commit.
@@ -182,7 +207,7 @@ func (t *txn) put(ctx context.Context, path string, ref seal.Ref, there *revisio
 		i.Author = t.a.Keyring.DID()
 		return i, nil
 	}
-	if n.Epoch, err = t.tree.EpochFor(ctx, path); err != nil {
+	if n.Epoch, err = t.epochFor(ctx, path, n); err != nil {
 		return Info{}, err
 	}
 	if old, err := t.tree.Get(ctx, path); err == nil && old.Type != n.Type && t.a.guest == nil {
@@ -353,10 +378,8 @@ func (a *Agent) remove(ctx context.Context, path string, recursive bool) error {
 			if err != nil {
 				return err
 			}
-			for _, n := range nodes {
-				if err := t.removed(ctx, n); err != nil {
-					return err
-				}
+			if err := t.removedAll(ctx, nodes); err != nil {
+				return err
 			}
 			if done {
 				for _, id := range folders {
@@ -380,15 +403,80 @@ func (v *view) folders(ctx context.Context, path string) (ids []coffer.ObjectID,
 		return nil, err
 	}
 	ids = append(ids, n.Ref.ID)
-	for i, err := range v.walk(ctx, path) {
-		if err != nil {
-			return nil, err
-		}
-		if i.IsFolder() {
-			ids = append(ids, i.ID)
+	for waiting := []string{path}; len(waiting) > 0; {
+		next := waiting[len(waiting)-1]
+		waiting = waiting[:len(waiting)-1]
+		for i, err := range v.list1(ctx, next) {
+			if errors.Is(err, coffer.Corrupt) {
+				break // what is in it cannot be told
+			}
+			if err != nil {
+				return nil, err
+			}
+			if i.IsFolder() {
+				ids, waiting = append(ids, i.ID), append(waiting, i.Path)
+			}
 		}
 	}
 	return ids, nil
+}
+
+// removedAll is removed for several nodes. If others may ever have written here, it erases only what can be replaced
+// with the write key that stood with it: who writes a folder may name anything in it.
+func (t *txn) removedAll(ctx context.Context, nodes []tree.Node) error {
+	theirs, err := t.foreign(ctx, nodes)
+	if err != nil {
+		return err
+	}
+	for i, n := range nodes {
+		if theirs[i] {
+			continue
+		}
+		if err := t.removed(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// foreign returns which of the nodes name objects, or nothing, that their write keys are not of.
+func (t *txn) foreign(ctx context.Context, nodes []tree.Node) ([]bool, error) {
+	theirs := make([]bool, len(nodes))
+	if t.a.guest != nil {
+		return theirs, nil
+	}
+	list, err := t.grants(ctx)
+	if err != nil || !slices.ContainsFunc(list.all, (*grantRecord).writes) {
+		return theirs, err
+	}
+	errs := make([]error, len(nodes))
+	var workers sync.WaitGroup
+	next := make(chan int)
+	for range 2 * t.a.Workers {
+		workers.Go(func() {
+			for i := range next {
+				n := nodes[i]
+				if n.Type == TypeFolder {
+					continue
+				}
+				docs, err := t.a.Vault.Get(ctx, n.Ref.ID)
+				if errors.Is(err, coffer.NotExist) {
+					theirs[i] = true
+					continue
+				}
+				errs[i] = err
+				theirs[i] = n.Ref.Write == seal.WriteKey{} || slices.ContainsFunc(docs, func(d *coffer.Document) bool {
+					return d == nil || d.ID != n.Ref.ID || !d.Admits(coffer.WriteAccess, n.Ref.Write.Access(n.Ref.ID))
+				})
+			}
+		})
+	}
+	for i := range nodes {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return theirs, errors.Join(errs...)
 }
 
 // removed makes the end of what the tree does not name any more part of the commit.
@@ -412,9 +500,16 @@ func (t *txn) over(ctx context.Context, id coffer.ObjectID) error {
 	if err != nil {
 		return err
 	}
-	for _, g := range list.byScope[id] {
-		if g.lasts() {
-			if err := t.endGrant(ctx, g, removed); err != nil {
+	for _, g := range list.all {
+		part := g.Source == id && id != coffer.ObjectID{}
+		if !g.lasts() || g.Scope != id && !part {
+			continue
+		}
+		if err := t.endGrant(ctx, g, removed); err != nil {
+			return err
+		}
+		if part {
+			if err := t.rekey(ctx, g); err != nil {
 				return err
 			}
 		}

@@ -137,16 +137,73 @@ func (t *txn) endGrant(ctx context.Context, g *grantRecord, reason string) error
 // by and by.
 func (t *txn) rekey(ctx context.Context, g *grantRecord) error {
 	path, err := t.find(ctx, g)
-	if errors.Is(err, coffer.NotExist) {
-		return nil // it is gone
-	} else if err != nil {
-		return err
-	}
-	if g.Source != (coffer.ObjectID{}) { // an excerpt goes with its grant
+	switch {
+	case err == nil && g.Source != (coffer.ObjectID{}): // an excerpt goes with its grant
 		t.erase(g.Scope)
 		return t.tree.Remove(ctx, path)
+	case err == nil:
+		err = t.withdraw(ctx, path)
 	}
-	return t.withdraw(ctx, path)
+	switch {
+	case errors.Is(err, coffer.NotExist):
+		return nil // it is gone
+	case errors.Is(err, coffer.Corrupt):
+		// Whoever could write it may have spoiled it, and must not keep the owner from all else. As long as it cannot be
+		// read, nothing is stored there either.
+		t.addJob(job{Scope: g.Scope, Path: g.Path, Epoch: t.next.Epoch, Spoiled: true})
+		return nil
+	}
+	return err
+}
+
+// retry gives what could not be read when it was to have new keys those keys, if it can be read now.
+func (t *txn) retry(ctx context.Context) error {
+	for _, j := range t.head.Jobs {
+		if !j.Spoiled {
+			continue
+		}
+		path, err := t.find(ctx, &grantRecord{Scope: j.Scope, Path: j.Path})
+		if err == nil {
+			err = t.withdraw(ctx, path)
+		}
+		switch {
+		case errors.Is(err, coffer.Corrupt):
+			continue
+		case err != nil && !errors.Is(err, coffer.NotExist):
+			return err
+		}
+		t.touched = true
+		t.next.Jobs = slices.DeleteFunc(slices.Clone(t.next.Jobs), func(o job) bool { return o == j })
+	}
+	return nil
+}
+
+// maxJobs is how many folders wait one by one to be encrypted anew. If there are more, the root does for all of them:
+// what is due is noted in the pages on the way to it.
+const maxJobs = 16
+
+// addJob makes work part of the commit, instead of what was to be done of the same already.
+func (t *txn) addJob(j job) {
+	jobs := slices.DeleteFunc(slices.Clone(t.next.Jobs), func(o job) bool { return o.Scope == j.Scope })
+	jobs = append(jobs, j)
+	folder := func(o job) bool { return !o.Spoiled && !o.Object }
+	folders, others := 0, 0
+	for _, o := range jobs {
+		if folder(o) {
+			folders++
+		} else {
+			others++
+		}
+	}
+	if folders > maxJobs {
+		jobs = append(slices.DeleteFunc(jobs, folder), job{Scope: t.tree.Root().ID, Epoch: t.next.Epoch})
+	}
+	for i := range jobs {
+		if others > maxJobs { // the head is small: they are looked for instead
+			jobs[i].Path = ""
+		}
+	}
+	t.next.Jobs = jobs
 }
 
 // withdraw begins an epoch for what is at the path: an object's document gets new keys at once, and so do a folder's
@@ -162,7 +219,7 @@ func (t *txn) withdraw(ctx context.Context, path string) error {
 		if err := t.tree.Renew(ctx, path, t.next.Epoch); err != nil {
 			return err
 		}
-		t.next.Jobs = append(slices.Clone(t.next.Jobs), work)
+		t.addJob(work)
 		return nil
 	}
 	r, err := t.a.readNode(ctx, t.view, n)
@@ -170,7 +227,8 @@ func (t *txn) withdraw(ctx context.Context, path string) error {
 		return err
 	}
 	if r.opened.Stream != nil {
-		t.next.Jobs = append(slices.Clone(t.next.Jobs), work)
+		work.Object = true
+		t.addJob(work)
 	}
 	return t.renewed(ctx, path, n, r, t.next.Epoch, r.stream())
 }
@@ -229,6 +287,7 @@ func (t *txn) expire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	scopes := make(map[coffer.ObjectID]*grantRecord)
 	for _, g := range list.all {
 		if !g.lasts() || t.now.Before(g.Until) {
 			continue
@@ -236,6 +295,9 @@ func (t *txn) expire(ctx context.Context) error {
 		if err := t.endGrant(ctx, g, expired); err != nil {
 			return err
 		}
+		scopes[g.Scope] = g
+	}
+	for _, g := range scopes {
 		if err := t.rekey(ctx, g); err != nil {
 			return err
 		}

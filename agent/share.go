@@ -293,21 +293,36 @@ func (a *Agent) Link(ctx context.Context, id string) (link string, err error) {
 func (v *view) find(ctx context.Context, g *grantRecord) (string, error) {
 	if n, err := v.tree.Get(ctx, g.Path); err == nil && n.Ref.ID == g.Scope {
 		return g.Path, nil
-	} else if err != nil && !errors.Is(err, coffer.NotExist) {
+	} else if err != nil && !errors.Is(err, coffer.NotExist) && !errors.Is(err, coffer.Corrupt) {
 		return "", err
 	}
+	var spoiled error // a folder that cannot be read must not hide what is elsewhere
 	for _, folder := range []string{excerptFolder, ""} {
-		for i, err := range v.walk(ctx, folder) {
-			if errors.Is(err, coffer.NotExist) && folder != "" {
-				break
-			}
-			if err != nil {
-				return "", err
-			}
-			if i.ID == g.Scope {
-				return i.Path, nil
+		for waiting := []string{folder}; len(waiting) > 0; {
+			next := waiting[len(waiting)-1]
+			waiting = waiting[:len(waiting)-1]
+			for i, err := range v.list1(ctx, next) {
+				if errors.Is(err, coffer.NotExist) && next == excerptFolder {
+					break
+				}
+				if errors.Is(err, coffer.Corrupt) {
+					spoiled = err
+					break
+				}
+				if err != nil {
+					return "", err
+				}
+				if i.ID == g.Scope {
+					return i.Path, nil
+				}
+				if i.IsFolder() {
+					waiting = append(waiting, i.Path)
+				}
 			}
 		}
+	}
+	if spoiled != nil {
+		return "", spoiled
 	}
 	return "", coffer.Errorf("grant", coffer.NotExist, "what was granted is gone")
 }
@@ -377,20 +392,21 @@ func (t *txn) excerpt(ctx context.Context, of string, g *grantRecord, fields []s
 	}
 	g.Source, g.Fields = n.Ref.ID, fields
 	at := path.Join(excerptFolder, g.ID)
-	return at, t.putExcerpt(ctx, at, c, fields)
+	if c.Value, err = pick(c.Value, fields); err != nil {
+		return "", err
+	}
+	return at, t.putExcerpt(ctx, at, c)
 }
 
-func (t *txn) putExcerpt(ctx context.Context, at string, of *content, fields []string) error {
-	value, err := pick(of.Value, fields)
-	if err != nil {
-		return err
-	}
+// putExcerpt keeps the content, of which the value is just what was granted, as an excerpt.
+func (t *txn) putExcerpt(ctx context.Context, at string, of *content) error {
+	value := of.Value
 	c := &content{Type: of.Type, Name: of.Name, Modified: of.Modified, Value: value, Size: int64(len(value))}
 	b, err := c.encode()
 	if err != nil {
 		return err
 	}
-	ref, there, err := t.target(ctx, at, nil)
+	ref, there, err := t.target(ctx, at, of.Type, nil)
 	if err != nil {
 		return err
 	}
@@ -406,7 +422,12 @@ func (t *txn) excerpted(ctx context.Context, source coffer.ObjectID, c *content)
 	}
 	for _, g := range list.all {
 		if g.lasts() && g.Source == source && len(g.Fields) > 0 {
-			if err := t.putExcerpt(ctx, path.Join(excerptFolder, g.ID), c, g.Fields); err != nil {
+			part := *c
+			var err error
+			if part.Value, err = pick(c.Value, g.Fields); err != nil {
+				part.Value = jsontext.Value("{}") // the object has none of them now
+			}
+			if err := t.putExcerpt(ctx, path.Join(excerptFolder, g.ID), &part); err != nil {
 				return err
 			}
 		}

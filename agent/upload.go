@@ -46,7 +46,7 @@ func (a *Agent) upload(ctx context.Context, path string, c *content, source io.R
 		source = io.TeeReader(source, &limited{&first, maxFullText})
 	}
 	resumable := s.Size >= 0 && !s.Modified.IsZero() && a.Journal != nil
-	u, progress, err := a.claim(ctx, path, s, o, resumable)
+	u, progress, err := a.claim(ctx, path, c.Type, s, o, resumable)
 	if err != nil {
 		return i, err
 	}
@@ -112,7 +112,7 @@ func (a *Agent) write(ctx context.Context, u *upload, source io.Reader, size int
 }
 
 // claim begins the upload, or finds where it was interrupted.
-func (a *Agent) claim(ctx context.Context, path string, s Source, o PutOptions, resumable bool) (*upload,
+func (a *Agent) claim(ctx context.Context, path, typ string, s Source, o PutOptions, resumable bool) (*upload,
 	*stream.Progress, error) {
 	if resumable {
 		u, p, err := a.resume(ctx, path, s)
@@ -121,7 +121,7 @@ func (a *Agent) claim(ctx context.Context, path string, s Source, o PutOptions, 
 		}
 	}
 	for attempt := 0; ; attempt++ {
-		u, err := a.claimOnce(ctx, path, o)
+		u, err := a.claimOnce(ctx, path, typ, o)
 		if errors.Is(err, coffer.Conflict) && o.Over == nil && attempt < maxAttempts {
 			continue
 		}
@@ -135,7 +135,7 @@ func (a *Agent) claim(ctx context.Context, path string, s Source, o PutOptions, 
 	}
 }
 
-func (a *Agent) claimOnce(ctx context.Context, path string, o PutOptions) (*upload, error) {
+func (a *Agent) claimOnce(ctx context.Context, path, typ string, o PutOptions) (*upload, error) {
 	v, err := a.look(ctx)
 	if err == nil {
 		v, err = v.makeHead(ctx)
@@ -144,7 +144,7 @@ func (a *Agent) claimOnce(ctx context.Context, path string, o PutOptions) (*uplo
 		return nil, err
 	}
 	t := v.change()
-	ref, there, err := t.target(ctx, path, o.Over)
+	ref, there, err := t.target(ctx, path, typ, o.Over)
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +256,7 @@ func (r *revision) stream() *seal.Stream {
 // reupload stores the content of a file anew, under another key. Finish makes the revision with it part of a commit.
 func (a *Agent) reupload(ctx context.Context, path string, o *Object,
 	finish func(ctx context.Context, t *txn, n tree.Node, r *revision, s *seal.Stream) error) error {
-	u, err := a.claimOnce(ctx, path, PutOptions{})
+	u, err := a.claimOnce(ctx, path, o.Type, PutOptions{})
 	if err != nil {
 		return err
 	}

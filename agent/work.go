@@ -18,6 +18,9 @@ type job struct {
 	Path  string          `json:"path"`
 	Epoch uint64          `json:"epoch"`
 	Done  int             `json:"done,omitzero"` // objects
+
+	Object  bool `json:"object,omitzero"`  // the content of a single object
+	Spoiled bool `json:"spoiled,omitzero"` // it could not be read, and has its old keys still
 }
 
 // A Job is work that goes on in the background: what was revoked or expired is encrypted anew.
@@ -37,11 +40,13 @@ func (a *Agent) Jobs(ctx context.Context) (jobs []Job, err error) {
 		path, n, err := v.jobPath(ctx, j)
 		if errors.Is(err, coffer.NotExist) {
 			continue
+		} else if errors.Is(err, coffer.Corrupt) {
+			path, j.Spoiled = j.Path, true
 		} else if err != nil {
 			return nil, err
 		}
 		left := 1
-		if n.Type == TypeFolder {
+		if n.Type == TypeFolder && !j.Spoiled {
 			if left, err = v.due(ctx, path, j.Epoch); err != nil {
 				return nil, err
 			}
@@ -58,6 +63,8 @@ func (v *view) due(ctx context.Context, folder string, epoch uint64) (n int, err
 		waiting = waiting[:len(waiting)-1]
 		for node, err := range v.tree.List(ctx, next) {
 			switch {
+			case errors.Is(err, coffer.Corrupt):
+				n++ // whatever is in it
 			case err != nil:
 				return 0, err
 			case node.Type == TypeFolder:
@@ -85,58 +92,108 @@ const workBatch = 128
 // Work encrypts anew what grants that are over had been for, until nothing is left. It may be interrupted at any time
 // and goes on with the next call, here or on another device. Progress, if not nil, is called with the objects that are
 // done and those left.
+//
+// What cannot be read, as who could write it may have spoiled it, is passed over, and the error is Corrupt in the end;
+// it has its old keys until it can be read, or is removed.
 func (a *Agent) Work(ctx context.Context, progress func(done, left int)) error {
 	if progress == nil {
 		progress = func(done, left int) {}
 	}
-	var current job
+	type key struct {
+		scope coffer.ObjectID
+		epoch uint64
+	}
+	passed := make(map[key]bool)
+	var w *worker
+	var spoiled error
 	left := 0
 	for {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
 		v, err := a.look(ctx)
-		if err != nil || v.head == nil || len(v.head.Jobs) == 0 {
+		if err != nil || v.head == nil {
 			return err
 		}
-		j := v.head.Jobs[0]
-		if j.Scope != current.Scope || j.Epoch != current.Epoch {
-			current, left = j, 1
-			if at, n, err := v.jobPath(ctx, j); err == nil && n.Type == TypeFolder {
+		i := slices.IndexFunc(v.head.Jobs, func(j job) bool { return !passed[key{j.Scope, j.Epoch}] })
+		if i < 0 {
+			return spoiled
+		}
+		j := v.head.Jobs[i]
+		if w == nil || j.Scope != w.job.Scope || j.Epoch != w.job.Epoch {
+			w, left = &worker{a: a, skip: make(map[coffer.ObjectID]bool)}, 1
+			if at, n, err := v.jobPath(ctx, j); err == nil && n.Type == TypeFolder && !j.Spoiled {
 				if left, err = v.due(ctx, at, j.Epoch); err != nil {
 					return err
 				}
 			}
 			progress(j.Done, left)
 		}
-		done, err := a.step(ctx, v, j)
-		if err != nil {
-			return err
-		}
+		w.job = j
+		done, err := w.step(ctx, v)
 		left = max(0, left-done)
-		progress(j.Done+done, left)
+		switch {
+		case errors.Is(err, coffer.Corrupt):
+			passed[key{j.Scope, j.Epoch}], spoiled = true, err
+		case err != nil:
+			return err
+		default:
+			progress(j.Done+done, left)
+		}
 	}
 }
 
-// step does a part of a job and returns how many objects are done with it.
-func (a *Agent) step(ctx context.Context, v *view, j job) (done int, err error) {
-	path, n, err := v.jobPath(ctx, j)
-	if errors.Is(err, coffer.NotExist) {
-		return 0, a.finish(ctx, j)
-	} else if err != nil {
-		return 0, err
+// A worker does one job.
+type worker struct {
+	a       *Agent
+	job     job
+	skip    map[coffer.ObjectID]bool // what cannot be read
+	spoiled error                    // and why
+}
+
+// pass passes over an object that cannot be read. It reports false for other errors.
+func (w *worker) pass(id coffer.ObjectID, err error) bool {
+	switch {
+	case errors.Is(err, coffer.Corrupt):
+		w.spoiled = err
+	case !errors.Is(err, coffer.NotExist):
+		return false
 	}
-	if n.Type != TypeFolder {
-		if err := a.renewStream(ctx, path, n.Ref.ID, j.Epoch); err != nil {
+	w.skip[id] = true
+	return true
+}
+
+// step does a part of the job and returns how many objects are done with it. Corrupt when only what cannot be read is
+// left.
+func (w *worker) step(ctx context.Context, v *view) (done int, err error) {
+	a, j := w.a, w.job
+	path, n, err := v.jobPath(ctx, j)
+	switch {
+	case errors.Is(err, coffer.NotExist):
+		return 0, a.finish(ctx, j)
+	case err != nil:
+		return 0, err
+	case j.Spoiled: // a commit takes it off the list if it can
+		if err := a.commit(ctx, func(context.Context, *txn) error { return nil }); err != nil {
+			return 0, err
+		}
+		if v, err = a.look(ctx); err == nil && slices.Contains(v.head.Jobs, j) {
+			err = coffer.Errorf("work", coffer.Corrupt, "what was shared cannot be read")
+		}
+		return 0, err
+	case n.Type != TypeFolder:
+		if err := a.renewStream(ctx, path, n.Ref.ID, j.Epoch); err != nil && !errors.Is(err, coffer.NotExist) {
 			return 0, err
 		}
 		return 1, a.finish(ctx, j)
 	}
-	found, more, err := v.tree.Due(ctx, path, workBatch)
+	limit := workBatch + len(w.skip)
+	found, more, err := v.tree.Due(ctx, path, limit)
 	if err != nil {
 		return 0, err
 	}
-	revisions, err := a.readAll(ctx, v, found)
+	found = slices.DeleteFunc(found, func(f tree.Found) bool { return w.skip[f.Node.Ref.ID] })
+	revisions, err := w.readAll(ctx, v, found)
 	if err != nil {
 		return 0, err
 	}
@@ -144,14 +201,14 @@ func (a *Agent) step(ctx context.Context, v *view, j job) (done int, err error) 
 	if err := a.commit(ctx, func(ctx context.Context, t *txn) error {
 		streams, done = nil, 0
 		// Going through them gives the pages on the way their new keys.
-		now, _, err := t.tree.Due(ctx, path, workBatch)
+		now, _, err := t.tree.Due(ctx, path, limit)
 		if err != nil {
 			return err
 		}
 		for _, f := range now {
 			i := slices.IndexFunc(found, func(o tree.Found) bool { return o.Node.Ref == f.Node.Ref })
 			if i < 0 || revisions[i] == nil {
-				continue // somebody wrote meanwhile: it is due the next time
+				continue // somebody wrote meanwhile, and it is due the next time; or it cannot be read
 			}
 			r := revisions[i]
 			if r.opened.Stream != nil {
@@ -168,30 +225,31 @@ func (a *Agent) step(ctx context.Context, v *view, j job) (done int, err error) 
 		return 0, err
 	}
 	for _, f := range streams {
-		if err := a.renewStream(ctx, f.Path, f.Node.Ref.ID, j.Epoch); err != nil {
+		err := a.renewStream(ctx, f.Path, f.Node.Ref.ID, j.Epoch)
+		if err != nil && !w.pass(f.Node.Ref.ID, err) {
 			return done, err
 		}
 		done++
 	}
-	if !more && len(found) == 0 {
-		return done, a.finish(ctx, j)
+	switch {
+	case more || len(found) > 0:
+		return done, nil
+	case w.spoiled != nil:
+		return done, w.spoiled
 	}
-	return done, nil
+	return done, a.finish(ctx, j)
 }
 
-// readAll reads the present revisions of objects, several at once; nil for one that is gone.
-func (a *Agent) readAll(ctx context.Context, v *view, found []tree.Found) ([]*revision, error) {
+// readAll reads the present revisions of objects, several at once; nil for one that is gone or cannot be read.
+func (w *worker) readAll(ctx context.Context, v *view, found []tree.Found) ([]*revision, error) {
 	out := make([]*revision, len(found))
 	errs := make([]error, len(found))
 	next := make(chan int)
 	var workers sync.WaitGroup
-	for range 2 * a.Workers {
+	for range 2 * w.a.Workers {
 		workers.Go(func() {
 			for i := range next {
-				out[i], errs[i] = a.readNode(ctx, v, found[i].Node)
-				if errors.Is(errs[i], coffer.NotExist) {
-					errs[i] = nil
-				}
+				out[i], errs[i] = w.a.readNode(ctx, v, found[i].Node)
 			}
 		})
 	}
@@ -200,7 +258,12 @@ func (a *Agent) readAll(ctx context.Context, v *view, found []tree.Found) ([]*re
 	}
 	close(next)
 	workers.Wait()
-	return out, errors.Join(errs...)
+	for i, err := range errs {
+		if err != nil && !w.pass(found[i].Node.Ref.ID, err) {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // progressed counts objects of a job as done.

@@ -3,6 +3,7 @@ package tree
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -321,7 +322,8 @@ func (t *Tree) Remove(ctx context.Context, path string) error {
 
 // Cut removes what is at the path with all below it, at most limit files per call, and returns the nodes of the files
 // that it removed. Done says that nothing is left: the last call removed the folder itself, too, but never the root.
-// NotExist if there is nothing at the path; Invalid for a limit below 1.
+// What is in pages that cannot be read is not returned, and those pages are not erased. NotExist if there is nothing at
+// the path; Invalid for a limit below 1.
 func (t *Tree) Cut(ctx context.Context, path string, limit int) (nodes []Node, done bool, err error) {
 	if limit < 1 {
 		return nil, false, coffer.Errorf("tree", coffer.Invalid, "the limit must be positive")
@@ -376,14 +378,17 @@ func (c *cut) row(p place, r *row, depth int) (bool, error) {
 		c.nodes = append(c.nodes, n)
 	} else {
 		in, err := c.t.enter(c.ctx, p, r, true)
-		if err != nil {
+		switch {
+		case errors.Is(err, coffer.Corrupt): // it cannot be read, and what it named cannot be told
+		case err != nil:
 			return false, err
-		}
-		if done, err := c.folder(in, depth+1); err != nil || !done {
-			return false, err
-		}
-		if r.kind == paged {
-			c.t.discard(in.s)
+		default:
+			if done, err := c.folder(in, depth+1); err != nil || !done {
+				return false, err
+			}
+			if r.kind == paged {
+				c.t.discard(in.s)
+			}
 		}
 	}
 	if err := c.t.own(p.s); err != nil {
@@ -401,13 +406,16 @@ func (c *cut) folder(p place, depth int) (bool, error) {
 	f := p.folder()
 	for _, l := range slices.Backward(slices.Clone(f.subs)) {
 		in, err := c.t.into(c.ctx, p, l, f.id, true)
-		if err != nil {
+		switch {
+		case errors.Is(err, coffer.Corrupt): // as above
+		case err != nil:
 			return false, err
+		default:
+			if done, err := c.folder(in, depth+1); err != nil || !done {
+				return false, err
+			}
+			c.t.discard(in.s)
 		}
-		if done, err := c.folder(in, depth+1); err != nil || !done {
-			return false, err
-		}
-		c.t.discard(in.s)
 		if err := c.t.own(p.s); err != nil {
 			return false, err
 		}
