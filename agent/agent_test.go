@@ -391,3 +391,40 @@ func TestManyFail(t *testing.T) {
 		t.Errorf("%d files, want 266", got)
 	}
 }
+
+// Several callers who write to one path at once all succeed, and the last one's content is there.
+func TestManyToOnePath(t *testing.T) {
+	p := newPerson(t, provider(t), "alice")
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			path := fmt.Sprint("same/", i%2)
+			if _, err := p.Put(context.Background(), path, file([]byte{byte(i % 2)}), agent.PutOptions{}); err != nil {
+				t.Error(err)
+			}
+			if i%8 == 0 {
+				if err := p.Remove(context.Background(), path, false); err != nil && !errors.Is(err, coffer.NotExist) {
+					t.Error(err)
+				}
+			}
+			if i%16 == 5 {
+				to := fmt.Sprint("moved/", i)
+				if err := p.Move(context.Background(), path, to); err != nil && !errors.Is(err, coffer.NotExist) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	put(t, p.Agent, "same/0", []byte("last"))
+	for _, a := range []*agent.Agent{p.Agent, p.device(t, nil)} {
+		if got := get(t, a, "same/0"); string(got) != "last" {
+			t.Errorf("got %q", got)
+		}
+		for _, path := range paths(t, a, "moved") {
+			if got := get(t, a, path); string(got) != "\x01" {
+				t.Errorf("got %q", got)
+			}
+		}
+	}
+}

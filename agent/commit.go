@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -28,7 +29,7 @@ type commits struct {
 }
 
 const (
-	maxAttempts = 10 // how often a commit is tried that others get ahead of
+	maxAttempts = 40 // how often a commit is tried that others get ahead of
 	maxEdits    = 256
 	maxBytes    = 4 << 20 // of sealed objects in one commit, after which no more edits are taken
 )
@@ -114,6 +115,7 @@ func (a *Agent) run(ctx context.Context, batch []*edit) {
 		if !errors.Is(err, coffer.Conflict) {
 			break
 		}
+		pause(ctx, attempt)
 	}
 	// The end of the context is that of one caller, not of the others.
 	if ctx.Err() != nil && err != nil {
@@ -121,6 +123,15 @@ func (a *Agent) run(ctx context.Context, batch []*edit) {
 	}
 	for _, e := range batch {
 		e.done <- err
+	}
+}
+
+// pause waits for a while that is longer the more often others were faster, and never the same for two devices.
+func pause(ctx context.Context, attempt int) {
+	longest := min(200*time.Millisecond, 2*time.Millisecond<<min(attempt, 10))
+	select {
+	case <-time.After(rand.N(longest)):
+	case <-ctx.Done():
 	}
 }
 
@@ -158,9 +169,10 @@ type txn struct {
 	edits   int // that were carried out
 	bytes   int // of what they write
 	writes  []coffer.Write
-	wrote   map[coffer.ObjectID]seal.Ref // the keys of what is written
-	delta   search.Delta                 // to the search index
-	fresh   map[coffer.ObjectID]bool     // folders that the commit makes
+	wrote   map[coffer.ObjectID]seal.Ref  // the keys of what is written
+	before  map[coffer.ObjectID]*revision // what was there of what is sealed; nil of what is new
+	delta   search.Delta                  // to the search index
+	fresh   map[coffer.ObjectID]bool      // folders that the commit makes
 	boxes   map[int]*box
 	next    head // what the head will be
 	turn    uint64
@@ -195,7 +207,7 @@ func (v *view) change() *txn {
 	v.sealed = make(map[coffer.ObjectID]*coffer.Document)
 	return &txn{
 		view: v, now: v.a.Now().UTC(), turn: v.a.feed.turn(), wrote: make(map[coffer.ObjectID]seal.Ref),
-		fresh: make(map[coffer.ObjectID]bool), boxes: make(map[int]*box),
+		fresh: make(map[coffer.ObjectID]bool), boxes: make(map[int]*box), before: make(map[coffer.ObjectID]*revision),
 	}
 }
 
@@ -212,16 +224,36 @@ func (a *Agent) seal(ctx context.Context, ref seal.Ref, there *revision, p seal.
 	return seal.SealObject(ctx, p, o)
 }
 
-// write makes a document part of the commit.
+// write makes a document part of the commit. Of several revisions of an object, which several callers may want at once,
+// the last one is written, in the place of what was there before the commit.
 func (t *txn) write(ref seal.Ref, d *coffer.Document) {
-	t.writes = append(t.writes, coffer.Write{Document: d})
 	t.bytes += len(d.Body)
+	if t.sealed[ref.ID] != nil {
+		t.writes[t.at(ref.ID)].Document = d
+	} else {
+		t.writes = append(t.writes, coffer.Write{Document: d})
+	}
 	t.wrote[ref.ID], t.sealed[ref.ID] = ref, d
 }
 
-// erase makes the end of an object part of the commit.
+// at returns where the commit writes an object.
+func (t *txn) at(id coffer.ObjectID) int {
+	return slices.IndexFunc(t.writes, func(w coffer.Write) bool { return w.ID() == id })
+}
+
+// erase makes the end of an object part of the commit. One that the commit would have made is not made.
 func (t *txn) erase(id coffer.ObjectID) {
-	t.writes = append(t.writes, coffer.Write{Erase: id})
+	if t.sealed[id] == nil {
+		t.writes = append(t.writes, coffer.Write{Erase: id})
+		return
+	}
+	if i := t.at(id); t.before[id] == nil {
+		t.writes = slices.Delete(t.writes, i, i+1)
+	} else {
+		t.writes[i] = coffer.Write{Erase: id}
+	}
+	delete(t.sealed, id)
+	delete(t.wrote, id)
 }
 
 // putRecord seals one of the agent's own records, of a fixed size, into the commit.

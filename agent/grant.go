@@ -213,6 +213,8 @@ const registerType = "coffer/register"
 
 // grants returns the vault's records of grants.
 func (v *view) grants(ctx context.Context) (*grants, error) {
+	v.listed.Lock()
+	defer v.listed.Unlock()
 	if v.list != nil {
 		return v.list, nil
 	}

@@ -165,10 +165,11 @@ func (g *guest) commit(ctx context.Context, a *Agent, change func(context.Contex
 	if g.Certificate == nil {
 		return coffer.Errorf("put", coffer.Denied, "shared for reading")
 	}
-	for range maxAttempts {
+	for attempt := range maxAttempts {
 		if err = a.try(ctx, func() error { return g.once(ctx, a, change) }); !errors.Is(err, coffer.Conflict) {
 			return err
 		}
+		pause(ctx, attempt)
 	}
 	return err
 }

@@ -110,6 +110,7 @@ type view struct {
 	by      coffer.Owner // whose secret its places follow from: the newest, or one before (rotate.go)
 	stale   bool         // it was written before the keys were rotated
 	tree    *tree.Tree
+	listed  sync.Mutex
 	list    *grants // once they were needed
 	// sealed is what a commit on the view will write.
 	sealed map[coffer.ObjectID]*coffer.Document

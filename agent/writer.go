@@ -68,6 +68,10 @@ func (a *Agent) signedMeta(ref seal.Ref, sequence uint64, content []byte) ([]byt
 func (t *txn) sealAs(ctx context.Context, ref seal.Ref, there *revision, p seal.Plain,
 	o seal.ObjectOptions) (*coffer.Document, error) {
 	var err error
+	if t.sealed[ref.ID] != nil {
+		there = t.before[ref.ID]
+	}
+	t.before[ref.ID] = there
 	sequence, _ := there.next()
 	if p.Meta, err = t.a.signedMeta(ref, sequence, p.Content); err != nil {
 		return nil, err
