@@ -242,6 +242,9 @@ func (w *worker) step(ctx context.Context, v *view) (done int, err error) {
 
 // readAll reads the present revisions of objects, several at once; nil for one that is gone or cannot be read.
 func (w *worker) readAll(ctx context.Context, v *view, found []tree.Found) ([]*revision, error) {
+	if _, err := v.grants(ctx); err != nil { // all of the workers need them, and a view is for one at a time
+		return nil, err
+	}
 	out := make([]*revision, len(found))
 	errs := make([]error, len(found))
 	next := make(chan int)
