@@ -118,6 +118,7 @@ func (t *transfer) shareFolder(ctx context.Context, dest string) error {
 	if err != nil {
 		return explain(err, "", "cannot share %s", dest)
 	}
+	t.share = nil // not each file by itself
 	t.bar.clear()
 	for _, s := range shares {
 		if err := t.links([]link{{s.With, t.owner.callName(ctx, s.With), s.Link}}); err != nil {
