@@ -218,6 +218,7 @@ func (a *Agent) seal(ctx context.Context, ref seal.Ref, there *revision, p seal.
 	if o.Time.IsZero() {
 		o.Time = a.Now().UTC()
 	}
+	o.Time = o.Time.Truncate(time.Second) // of one length as text, so that the sizes of envelopes do not vary with it
 	if there != nil {
 		o.Sequence, o.Parents = there.next()
 	}
