@@ -13,7 +13,8 @@ import (
 // A follower reads the vault's feed, so that what is remembered is what is present, and so that a vault that forgets,
 // forks or withholds is found out.
 type follower struct {
-	calls atomic.Uint64
+	calls     atomic.Uint64
+	upgrading atomic.Bool // a vault without a head may be one that the first version used
 
 	mu      sync.Mutex
 	begun   uint64 // the last call for which the feed was read

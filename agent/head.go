@@ -143,7 +143,12 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 		k, err = v.before(ctx)
 	}
 	switch {
-	case errors.Is(err, coffer.NotExist) && !a.feed.history.begun():
+	if errors.Is(err, coffer.NotExist) {
+		if err := a.absent(ctx, ref.ID, err); err != nil {
+			return nil, err
+		}
+	}
+	case errors.Is(err, coffer.NotExist):
 		root := seal.NewRef()
 		v.head = &head{Type: headType, Version: headVersion, Root: newRefJSON(root)}
 		first := tree.NewRoot(root)
