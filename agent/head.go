@@ -142,12 +142,12 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 	if errors.Is(err, coffer.NotExist) {
 		k, err = v.before(ctx)
 	}
-	switch {
 	if errors.Is(err, coffer.NotExist) {
 		if err := a.absent(ctx, ref.ID, err); err != nil {
 			return nil, err
 		}
 	}
+	switch {
 	case errors.Is(err, coffer.NotExist):
 		root := seal.NewRef()
 		v.head = &head{Type: headType, Version: headVersion, Root: newRefJSON(root)}
