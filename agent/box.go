@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/subtle"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -198,8 +199,9 @@ func (t *txn) vacant(ctx context.Context) (n, slot int, err error) {
 				used[g.Slot] = true
 			}
 		}
-		for i, u := range used {
-			if !u {
+		// Any one: which it is tells the reader nothing of how many there are.
+		for _, i := range rand.Perm(boxSlots) {
+			if !used[i] {
 				return n, i, nil
 			}
 		}

@@ -56,6 +56,20 @@ func (f *follower) saw(r *revision) {
 	f.latest[r.ref.ID] = latest{sequence: r.doc.Sequence, rev: r.rev}
 }
 
+// thin forgets the changes of all objects but those that are known to be pages and other records: whoever can make many
+// changes must not make a device forget of which ones it is not to be shown an older state.
+func (f *follower) thin(known map[coffer.ObjectID]bool) {
+	for id := range f.latest {
+		if !known[id] {
+			delete(f.latest, id)
+		}
+	}
+	if len(f.latest) >= maxLatest {
+		clear(f.latest)
+	}
+	f.forgot++
+}
+
 // expects returns what the feed said last of an object; ok is false when it said nothing.
 func (f *follower) expects(id coffer.ObjectID) (l latest, ok bool) {
 	f.mu.Lock()
@@ -117,9 +131,11 @@ func (a *Agent) refresh(ctx context.Context) error {
 			return err
 		}
 		f.cursor = c.Cursor
-		if f.latest == nil || len(f.latest) >= maxLatest {
+		if f.latest == nil {
 			f.latest = make(map[coffer.ObjectID]latest)
-			f.forgot++
+		}
+		if len(f.latest) >= maxLatest {
+			f.thin(a.objects.all())
 		}
 		f.latest[c.ID] = latest{c.Sequence, c.Rev, c.Number}
 		if !a.objects.replaced(c.ID, c.Rev) {

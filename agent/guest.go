@@ -63,6 +63,9 @@ func (a *Agent) In(i *Invitation, vault coffer.Vault) (*Agent, error) {
 	g.meet(box)
 	o := a.Options
 	o.Vault, o.URL, o.Revoker, o.Log, o.Cache = holder.Held(g.secret), "", nil, nil, nil
+	// What is noted of uploads here is not what is noted of the same path elsewhere: the secrets in it would be shown to
+	// another vault.
+	o.Space = a.Space + "\x00" + i.d.Vault + "\x00" + i.d.Grant
 	in := &Agent{Options: o, guest: g}
 	in.commits.turn = make(chan struct{}, 1)
 	return in, nil

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"testing"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
@@ -50,4 +52,22 @@ func (a *Agent) Destroy(ctx context.Context, ref seal.Ref) error {
 	}
 	_, err := a.Vault.Apply(ctx, coffer.Write{Erase: ref.ID})
 	return err
+}
+
+// Forge returns the next revision of what is at a path, as a guest's program makes it that gives it another time.
+func (a *Agent) Forge(ctx context.Context, t testing.TB, path string, at time.Time) *coffer.Document {
+	v, err := a.look(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := v.change()
+	ref, there, err := x.target(ctx, path, TypeFile, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := x.sealAs(ctx, ref, there, seal.Plain{Content: there.opened.Content}, seal.ObjectOptions{Time: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }

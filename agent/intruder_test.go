@@ -3,6 +3,8 @@ package agent_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -275,5 +277,123 @@ func TestExcerptOfNothing(t *testing.T) {
 			t.Errorf("%+v, %v", g, err)
 		}
 	}
-	_ = coffer.NotExist
+}
+
+// A namesake says that it is somebody else.
+type namesake struct {
+	coffer.Keyring
+	did string
+}
+
+func (n namesake) DID() string { return n.did }
+
+func (n namesake) Key(use coffer.KeyUse) coffer.PublicKey {
+	k := n.Keyring.Key(use)
+	k.ID, k.Controller = n.did+"#key", n.did
+	return k
+}
+
+// A lookout tells whether somebody's keys are looked up.
+type lookout struct{ t testing.TB }
+
+func (l lookout) Resolve(context.Context, string) (*coffer.Identity, error) {
+	l.t.Error("a stranger is told who reads, and when")
+	return nil, coffer.Errorf("resolve", coffer.Unavailable, "not there")
+}
+
+// The keys of an author who may not write are not looked up, wherever that author says they are.
+func TestStrangersAreNotAsked(t *testing.T) {
+	alice := newPerson(t, provider(t), "alice")
+	ctx := t.Context()
+	put(t, alice.Agent, "team/plan", []byte("p"))
+	bob, _ := alice.shared(t, "team", "bob", both...)
+	ref := alice.RefOf(ctx, "team/plan")
+	docs, err := alice.vault.Get(ctx, ref.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := seal.SealObject(ctx, seal.Plain{Content: []byte("{}")}, seal.ObjectOptions{
+		Ref: ref, Sequence: 1, Parents: []coffer.Rev{docs[0].Rev()}, Author: namesake{bob.ring, "did:web:evil.example"},
+		Time: alice.at.Now(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.vault.Apply(ctx, coffer.Write{Document: d}); err != nil {
+		t.Fatal(err)
+	}
+	a := alice.device(t, func(o *agent.Options) { o.Resolver = lookout{t} })
+	_, err = a.Get(ctx, "team/plan")
+	expect(t, err, coffer.Corrupt)
+}
+
+// A drawer is a cache, or a journal, of which others can put back an earlier state.
+type drawer map[string][]byte
+
+func (d drawer) Load(_ context.Context, name string) ([]byte, error) {
+	if b, ok := d[name]; ok {
+		return b, nil
+	}
+	return nil, coffer.Errorf("drawer", coffer.NotExist, "not kept")
+}
+
+func (d drawer) Save(_ context.Context, name string, b []byte) error {
+	d[name] = slices.Clone(b)
+	return nil
+}
+
+func (d drawer) Delete(_ context.Context, name string) error {
+	delete(d, name)
+	return nil
+}
+
+// What is put back into the cache by somebody else is not believed.
+func TestCachePutBack(t *testing.T) {
+	alice := newPerson(t, provider(t), "alice")
+	cache, journal := drawer{}, drawer{}
+	device := func() *agent.Agent {
+		return alice.device(t, func(o *agent.Options) { o.Cache, o.Journal = cache, journal })
+	}
+	put(t, device(), "a", []byte("1"))
+	get(t, device(), "a")
+	before := maps.Clone(cache)
+	a := device()
+	put(t, a, "b", []byte("2"))
+	get(t, device(), "b")
+	for name, b := range before {
+		cache[name] = b
+	}
+	if got := paths(t, device(), ""); len(got) != 2 {
+		t.Errorf("an earlier state is shown: %q", got)
+	}
+}
+
+// Who had the right to write cannot date back what the vault, which helps, accepts later.
+func TestDatedBack(t *testing.T) {
+	alice := newPerson(t, provider(t), "alice")
+	ctx := t.Context()
+	put(t, alice.Agent, "team/plan", []byte("p"))
+	put(t, alice.Agent, "team/more", []byte("m"))
+	bob, g := alice.shared(t, "team", "bob", both...)
+	put(t, g, "plan", []byte("by bob"))
+	put(t, g, "more", []byte("more by bob"))
+	docs, err := alice.vault.Get(ctx, alice.RefOf(ctx, "team/plan").ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier := alice.at.Now()
+	late := g.Forge(ctx, t, "plan", earlier)
+	alice.at.Advance(time.Minute)
+	if _, err := alice.Revoke(ctx, agent.RevokeOptions{With: bob.ring.DID()}); err != nil {
+		t.Fatal(err)
+	}
+	late.Parents = []coffer.Rev{docs[0].Rev()}
+	if _, err := alice.vault.Apply(ctx, coffer.Write{Document: late}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = alice.device(t, nil).Get(ctx, "team/plan")
+	expect(t, err, coffer.Corrupt)
+	if got := string(get(t, alice.device(t, nil), "team/more")); got != "more by bob" {
+		t.Errorf("got %q", got)
+	}
 }

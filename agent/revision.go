@@ -77,11 +77,13 @@ func (a *Agent) open(ctx context.Context, ref seal.Ref, authors authors, docs ..
 	if r.opened, err = seal.OpenObject(ref, r.doc); err != nil {
 		return nil, err
 	}
-	if err := a.checkAuthor(ctx, r.opened); err != nil {
-		return nil, err
-	}
+	// First who may have written it at all: an author's keys may have to be looked up in a place of the author's choice,
+	// who would learn who reads, and when.
 	if authors != nil && !authors(r.opened) {
 		return nil, coffer.Errorf(op, coffer.Corrupt, "written by somebody who may not write it")
+	}
+	if err := a.checkAuthor(ctx, r.opened); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -296,6 +298,10 @@ func (a *Agent) cached(ctx context.Context, id coffer.ObjectID) *coffer.Document
 	}
 	for i := range parents {
 		d.Parents = append(d.Parents, coffer.Rev(b[1+32*i:]))
+	}
+	// Others may have put back what the cache held before.
+	if l, ok := a.feed.expects(id); ok && (l.sequence != d.Sequence || l.rev != d.Rev()) {
+		return nil
 	}
 	return d
 }

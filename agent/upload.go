@@ -70,7 +70,7 @@ func (a *Agent) upload(ctx context.Context, path string, c *content, source io.R
 		i, err = t.put(ctx, path, u.ref, u.claim, c, seal.Plain{Content: b, Stream: done}, o)
 		return err
 	})
-	if err == nil && resumable {
+	if resumable && (err == nil || errors.Is(err, coffer.Conflict)) { // after a conflict it begins anew
 		a.forget(ctx, noteUpload, path)
 	}
 	return i, err

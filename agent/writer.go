@@ -81,7 +81,8 @@ func (t *txn) sealAs(ctx context.Context, ref seal.Ref, there *revision, p seal.
 
 // writers reports whether the author of a revision of an object may write it: the owner, or who has a certificate. The
 // owner believes a certificate if the grant lasts, or lasted when the revision was made, and the proof is good. Other
-// readers believe one for something that holds the object, as far as they know.
+// readers believe one for something that holds the object, as far as they know: without a chain, for a page, that is
+// every page that was read before.
 func (v *view) writers(ctx context.Context, ref seal.Ref, chain []coffer.ObjectID) authors {
 	a := v.a
 	return func(o *seal.Opened) bool {
@@ -99,18 +100,43 @@ func (v *view) writers(ctx context.Context, ref seal.Ref, chain []coffer.ObjectI
 			return false
 		}
 		if a.guest != nil {
-			return chain == nil || c.Scope == ref.ID || slices.Contains(chain, c.Scope) ||
-				slices.Contains(a.guest.Above, c.Scope) || c.Scope == a.guest.Ref.ID
+			return c.Scope == ref.ID || slices.Contains(chain, c.Scope) || chain == nil && v.loaded(c.Scope) ||
+				slices.Contains(a.guest.Above, c.Scope) || c.Scope == a.guest.root().ID
 		}
 		list, err := v.grants(ctx)
 		if err != nil {
 			return false
 		}
 		g := list.byID[c.Grant]
-		return g != nil && g.writes() && g.With == o.Author && g.Scope == c.Scope &&
-			(g.Ending == nil || o.Time.Before(g.Ending.At)) &&
+		return g != nil && g.writes() && g.With == o.Author && g.Scope == c.Scope && a.inTime(g, ref.ID, o) &&
 			hmac.Equal(m.Proof, proof(ref, o.Sequence, o.Content))
 	}
+}
+
+// inTime reports whether a revision was made while a grant lasted: by its number in the vault's feed if that is known,
+// else by the time that its author gives it.
+func (a *Agent) inTime(g *grantRecord, id coffer.ObjectID, o *seal.Opened) bool {
+	if g.Ending == nil {
+		return true
+	}
+	f := &a.feed
+	f.mu.Lock()
+	l, read := f.latest[id], f.history.number
+	f.mu.Unlock()
+	switch {
+	case l.number > 0 && l.sequence == o.Sequence:
+		return l.number <= g.Ending.To
+	case l.number > 0 && l.sequence < o.Sequence && read >= g.Ending.To:
+		return false // the feed does not know of it
+	}
+	return o.Time.Before(g.Ending.At)
+}
+
+// loaded reports whether a page was read before: pages that hold another are.
+func (v *view) loaded(id coffer.ObjectID) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.pages[id] != nil
 }
 
 // origin returns who wrote the content of a revision that the owner is to seal anew.

@@ -53,7 +53,7 @@ func (t *Tree) own(s *sheet) error {
 // add makes a new page, whose link the caller puts into parent. It may hold rows of the parent, which become its own.
 // Corrupt when the id is that of another page: ids of new pages are those of folders, which others may have written.
 func (t *Tree) add(ref seal.Ref, parent *sheet, b *body) (*sheet, error) {
-	if t.sheets[ref.ID] != nil || t.drop[ref.ID] {
+	if t.sheets[ref.ID] != nil || t.drop[ref.ID] || t.seen[ref.ID] {
 		return nil, corrupt("two folders have one id")
 	}
 	s := &sheet{ref: ref, parent: parent, body: b, dirty: true, edit: t.edits}

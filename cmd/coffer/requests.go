@@ -59,6 +59,8 @@ type request struct {
 	Fields []string  `json:"fields,omitempty"`
 	Write  bool      `json:"write,omitempty"`
 	Time   time.Time `json:"time"`
+	// Unproven says that whose key signed the request is not known before it is granted.
+	Unproven bool `json:"unproven,omitempty"`
 }
 
 func (o *owner) request(ctx context.Context, r *agent.Request) request {
@@ -66,7 +68,9 @@ func (o *owner) request(ctx context.Context, r *agent.Request) request {
 		ID: r.ID.String(), From: r.From, Name: r.Name, Title: r.Title, Path: r.Path, Reason: r.Reason, Fields: r.Fields,
 		Write: r.Write, Time: r.Time,
 	}
-	if known := o.callName(ctx, r.From); known != r.From {
+	if !r.Proven {
+		out.Unproven = true // whoever it is, it must not look like a contact
+	} else if known := o.callName(ctx, r.From); known != r.From {
 		out.Known = known
 	}
 	return out
@@ -78,6 +82,8 @@ func (r *request) who() string {
 	switch {
 	case r.Known != "":
 		return r.Known
+	case r.Unproven:
+		return r.From + " (not verified)"
 	case r.Name != "":
 		return r.From + " (" + r.Name + "?)"
 	}
