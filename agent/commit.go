@@ -83,15 +83,24 @@ func (a *Agent) turn(ctx context.Context, e *edit) error {
 // run commits the edits and tells each of them what came of it.
 func (a *Agent) run(ctx context.Context, batch []*edit) {
 	var err error
-	for attempt := 0; attempt < maxAttempts && len(batch) > 0; attempt++ {
+	for attempt, torn := 0, 0; attempt < maxAttempts && len(batch) > 0; attempt++ {
+		number := a.number()
 		var t *txn
 		if t, err = a.begin(ctx); err != nil {
+			if a.torn(ctx, number, torn, err) {
+				torn++
+				continue
+			}
 			break
 		}
 		var failed int
 		if failed, err = t.carryOut(ctx, &batch); failed >= 0 {
 			if ctx.Err() != nil {
 				break
+			}
+			if a.torn(ctx, t.number, torn, err) {
+				torn++
+				continue
 			}
 			// It may have left half of a change in the tree: the others begin anew without it.
 			batch[failed].done <- err
@@ -111,6 +120,10 @@ func (a *Agent) run(ctx context.Context, batch []*edit) {
 			for _, f := range t.undo {
 				f()
 			}
+		}
+		if !t.asked && a.torn(ctx, t.number, torn, err) {
+			torn++
+			continue
 		}
 		if !errors.Is(err, coffer.Conflict) {
 			break
@@ -144,7 +157,7 @@ func (t *txn) carryOut(ctx context.Context, batch *[]*edit) (failed int, err err
 		switch {
 		case err == nil:
 			t.edits++
-		case ctx.Err() == nil && t.mark() == before:
+		case ctx.Err() == nil && t.mark() == before && !errors.Is(err, coffer.Corrupt):
 			e.done <- err
 			*batch = slices.Delete(*batch, t.edits, t.edits+1)
 		default:
@@ -166,8 +179,9 @@ func (t *txn) mark() [6]uint64 {
 type txn struct {
 	*view
 	now     time.Time
-	edits   int // that were carried out
-	bytes   int // of what they write
+	asked   bool // the vault was asked: what became of it may not be known
+	edits   int  // that were carried out
+	bytes   int  // of what they write
 	writes  []coffer.Write
 	wrote   map[coffer.ObjectID]seal.Ref  // the keys of what is written
 	before  map[coffer.ObjectID]*revision // what was there of what is sealed; nil of what is new
@@ -305,6 +319,7 @@ func (t *txn) apply(ctx context.Context) error {
 	if err := t.putHead(ctx); err != nil {
 		return err
 	}
+	t.asked = true
 	changes, err := a.Vault.Apply(ctx, t.writes...)
 	if err != nil {
 		if errors.Is(err, coffer.Conflict) || errors.Is(err, coffer.NotExist) {

@@ -174,6 +174,15 @@ func (v *view) contactAt(ctx context.Context, path string) (*Contact, error) {
 
 // value reads one of the agent's own typed objects.
 func (v *view) value(ctx context.Context, path string, into any) error {
+	read := func(v *view) error { return v.valueNow(ctx, path, into) }
+	err := read(v)
+	if v.sealed == nil && v.a.torn(ctx, v.number, 0, err) {
+		return v.a.steady(ctx, read)
+	}
+	return err
+}
+
+func (v *view) valueNow(ctx context.Context, path string, into any) error {
 	n, err := v.tree.Get(ctx, path)
 	if err != nil {
 		return err

@@ -32,11 +32,12 @@ func (a *Agent) Find(ctx context.Context, query string) iter.Seq2[Info, error] {
 		seen := make(map[coffer.ObjectID]bool)
 		for again := 0; err == nil; again++ {
 			var more bool
+			number := a.number()
 			if more, err = a.findOnce(ctx, q, seen, yield); !more {
 				return
 			}
 			// Parts of the index may have been joined, and gone, while it was read.
-			if err != nil && again < 2 && errors.Is(err, coffer.Corrupt) {
+			if a.torn(ctx, number, again, err) {
 				err = nil
 			}
 		}
@@ -252,7 +253,7 @@ func (t *txn) moved(ctx context.Context, path string) error {
 	if n.Type != TypeFolder {
 		r, err := t.a.readNode(ctx, t.view, n)
 		if err != nil {
-			return err
+			return gone(err)
 		}
 		c, err := decodeContent(r.opened.Content)
 		if err != nil {

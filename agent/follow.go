@@ -85,6 +85,45 @@ func (f *follower) turn() uint64 {
 	return f.forgot
 }
 
+// maxTorn is how often something is read again because others wrote while it was read.
+const maxTorn = 12
+
+// torn reports whether an error can come from others who wrote while something was read, piece by piece: then it is to
+// be read again. What is wrong although nothing was written since the number is the vault's fault.
+func (a *Agent) torn(ctx context.Context, number uint64, attempt int, err error) bool {
+	if !errors.Is(err, coffer.Corrupt) || attempt >= maxTorn || ctx.Err() != nil {
+		return false
+	}
+	var fault *ledger.Fault
+	if errors.As(err, &fault) || a.refresh(ctx) != nil || a.guest == nil && a.number() == number {
+		return false
+	}
+	pause(ctx, attempt)
+	return a.guest == nil || attempt < 3
+}
+
+// number returns the number of the last change that was read.
+func (a *Agent) number() uint64 {
+	a.feed.mu.Lock()
+	defer a.feed.mu.Unlock()
+	return a.feed.history.number
+}
+
+// steady calls f with the present state, and again if others wrote while f read it.
+func (a *Agent) steady(ctx context.Context, f func(*view) error) error {
+	for attempt := 0; ; attempt++ {
+		number := a.number()
+		v, err := a.look(ctx)
+		if err == nil {
+			number = v.number
+			err = f(v)
+		}
+		if err == nil || !a.torn(ctx, number, attempt, err) {
+			return err
+		}
+	}
+}
+
 // refresh reads what the feed says since the last time, and forgets what was replaced.
 func (a *Agent) refresh(ctx context.Context) error {
 	f := &a.feed

@@ -67,11 +67,7 @@ func (a *Agent) objectAt(ctx context.Context, path string) (*Object, error) {
 }
 
 func (a *Agent) objectNow(ctx context.Context, path string) (o *Object, err error) {
-	read := func() error {
-		v, err := a.look(ctx)
-		if err != nil {
-			return err
-		}
+	read := func(v *view) error {
 		chain, err := v.tree.Chain(ctx, path)
 		if err != nil {
 			return err
@@ -101,9 +97,9 @@ func (a *Agent) objectNow(ctx context.Context, path string) (o *Object, err erro
 		return err
 	}
 	if a.guest != nil {
-		return o, a.try(ctx, read)
+		return o, a.try(ctx, func() error { return a.steady(ctx, read) })
 	}
-	return o, read()
+	return o, a.steady(ctx, read)
 }
 
 // readNode reads the present revision of what a folder names. NotExist if it was erased since the folder was read;

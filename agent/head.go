@@ -110,6 +110,7 @@ type view struct {
 	by      coffer.Owner // whose secret its places follow from: the newest, or one before (rotate.go)
 	stale   bool         // it was written before the keys were rotated
 	tree    *tree.Tree
+	number  uint64 // of the last change that was read before
 	listed  sync.Mutex
 	list    *grants // once they were needed
 	// sealed is what a commit on the view will write.
@@ -124,7 +125,7 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 	if err := a.refresh(ctx); err != nil {
 		return nil, err
 	}
-	v := &view{a: a, by: a.Keyring, pages: make(map[coffer.ObjectID]*known)}
+	v := &view{a: a, number: a.number(), by: a.Keyring, pages: make(map[coffer.ObjectID]*known)}
 	if a.guest != nil {
 		if a.guest.folder { // the owner may have changed the keys
 			if err := a.try(ctx, func() error { _, err := v.page(ctx, a.guest.root()); return err }); err != nil {

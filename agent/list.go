@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"iter"
 	"path"
@@ -70,18 +71,19 @@ func (a *Agent) Stat(ctx context.Context, path string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	v, err := a.look(ctx)
+	i := Info{Type: TypeFolder}
+	err = a.steady(ctx, func(v *view) error {
+		if path == "" && (a.guest == nil || a.guest.folder) {
+			return nil
+		}
+		n, err := v.tree.Get(ctx, path)
+		i = infoOf(path, n)
+		return err
+	})
 	if err != nil {
 		return Info{}, err
 	}
-	if path == "" && (a.guest == nil || a.guest.folder) {
-		return Info{Type: TypeFolder}, nil
-	}
-	n, err := v.tree.Get(ctx, path)
-	if err != nil {
-		return Info{}, err
-	}
-	return infoOf(path, n), nil
+	return i, nil
 }
 
 // anyPath is objectPath, with the root.
@@ -113,13 +115,29 @@ func (a *Agent) List(ctx context.Context, folder string) iter.Seq2[Info, error] 
 	}
 }
 
+// list1 yields what is in one folder: all of one state, later than the view's if others write.
 func (v *view) list1(ctx context.Context, folder string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		for n, err := range v.tree.List(ctx, folder) {
-			if err != nil {
-				yield(Info{}, err)
-				return
+		var nodes []tree.Node
+		read := func(v *view) error {
+			nodes = nodes[:0]
+			for n, err := range v.tree.List(ctx, folder) {
+				if err != nil {
+					return err
+				}
+				nodes = append(nodes, n)
 			}
+			return nil
+		}
+		err := read(v)
+		if v.sealed == nil && err != nil && v.a.torn(ctx, v.number, 0, err) {
+			err = v.a.steady(ctx, read)
+		}
+		if err != nil {
+			yield(Info{}, err)
+			return
+		}
+		for _, n := range nodes {
 			p := path.Join(folder, n.Name)
 			if p != reserved && !yield(infoOf(p, n), nil) {
 				return
@@ -154,6 +172,9 @@ func (v *view) walk(ctx context.Context, folder string) iter.Seq2[Info, error] {
 			next := waiting[len(waiting)-1]
 			waiting = waiting[:len(waiting)-1]
 			for i, err := range v.list1(ctx, next) {
+				if next != folder && errors.Is(err, coffer.NotExist) {
+					break // removed, or moved, meanwhile
+				}
 				if !yield(i, err) || err != nil {
 					return
 				}

@@ -150,7 +150,7 @@ func (t *txn) target(ctx context.Context, path, typ string, over *Info) (ref sea
 		return ref, nil, coffer.Errorf("put", coffer.Conflict, "a folder is there")
 	}
 	if there, err = t.a.readNode(ctx, t.view, n); err != nil {
-		return ref, nil, err
+		return ref, nil, gone(err)
 	}
 	if over != nil && (over.ID != n.Ref.ID || over.Sequence != there.doc.Sequence) {
 		return ref, nil, coffer.Errorf("put", coffer.Conflict, "something else is there")

@@ -224,7 +224,7 @@ func (t *txn) withdraw(ctx context.Context, path string) error {
 	}
 	r, err := t.a.readNode(ctx, t.view, n)
 	if err != nil {
-		return err
+		return gone(err)
 	}
 	if r.opened.Stream != nil {
 		work.Object = true

@@ -503,10 +503,14 @@ func (a *Agent) Who(ctx context.Context, path string) (list []*Grant, err error)
 	if path, err = a.objectPath(path); err != nil {
 		return nil, err
 	}
-	v, err := a.look(ctx)
-	if err != nil {
-		return nil, err
-	}
+	err = a.steady(ctx, func(v *view) (err error) {
+		list, err = v.who(ctx, path)
+		return err
+	})
+	return list, err
+}
+
+func (v *view) who(ctx context.Context, path string) (list []*Grant, err error) {
 	chain, err := v.tree.Chain(ctx, path)
 	if err != nil {
 		return nil, err
@@ -523,7 +527,7 @@ func (a *Agent) Who(ctx context.Context, path string) (list []*Grant, err error)
 		if g.Source != id && !slices.ContainsFunc(chain, func(n tree.Node) bool { return n.Ref.ID == g.Scope }) {
 			continue
 		}
-		if err := a.check(ctx, g); err != nil {
+		if err := v.a.check(ctx, g); err != nil {
 			return nil, err
 		}
 		list = append(list, g.grant())

@@ -106,7 +106,7 @@ func (a *Agent) Work(ctx context.Context, progress func(done, left int)) error {
 	passed := make(map[key]bool)
 	var w *worker
 	var spoiled error
-	left := 0
+	left, torn := 0, 0
 	for {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -133,6 +133,8 @@ func (a *Agent) Work(ctx context.Context, progress func(done, left int)) error {
 		done, err := w.step(ctx, v)
 		left = max(0, left-done)
 		switch {
+		case errors.Is(err, coffer.Corrupt) && a.torn(ctx, v.number, torn, err):
+			torn++
 		case errors.Is(err, coffer.Corrupt):
 			passed[key{j.Scope, j.Epoch}], spoiled = true, err
 		case err != nil:
