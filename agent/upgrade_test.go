@@ -100,6 +100,9 @@ func TestUpgrade(t *testing.T) {
 	expect(t, err, coffer.Invalid)
 	_, err = p.Put(ctx, "new", file(nil), agent.PutOptions{})
 	expect(t, err, coffer.Invalid)
+	for _, err := range p.Verify(ctx, agent.VerifyOptions{}) {
+		expect(t, err, coffer.Invalid)
+	}
 	if n := len(p.changes); n != 17 {
 		t.Fatalf("%d changes", n)
 	}

@@ -337,6 +337,9 @@ func (c *check) walk(ctx context.Context) error {
 		} else if errors.Is(err, coffer.NotExist) && len(c.accepted) == 0 && c.size == 0 {
 			return nil // nothing was ever kept
 		}
+		if early := c.absent(ctx, ref.ID, err); errors.Is(early, coffer.Invalid) {
+			return early
+		}
 		return c.lost(c.expect(&expectation{ref: ref, what: "head"}), gone(err))
 	case err != nil:
 		return c.lost(c.expect(&expectation{ref: ref, what: "head"}), err)

@@ -72,9 +72,10 @@ type commands struct {
 	Recovery  recoveryCommand  `cmd:"" help:"Make a phrase that brings everything back, or use it."`
 	Attribute attributeCommand `cmd:"" help:"Choose fields that the node can search for, blinded."`
 
-	Work   workCommand   `cmd:"" help:"Go on encrypting anew what others could read."`
-	Status statusCommand `cmd:"" help:"Show the vault, what is shared, and what work is left."`
-	Verify verifyCommand `cmd:"" help:"Check the whole vault: nothing swapped, rolled back, missing, added or forged."`
+	Work    workCommand    `cmd:"" help:"Go on encrypting anew what others could read."`
+	Status  statusCommand  `cmd:"" help:"Show the vault, what is shared, and what work is left."`
+	Verify  verifyCommand  `cmd:"" help:"Check the whole vault: nothing swapped, rolled back, missing, added or forged."`
+	Upgrade upgradeCommand `cmd:"" help:"Move what an earlier version of coffer stored into the form of this one."`
 
 	Whoami     whoamiCommand     `cmd:"" help:"Show the identity and where its vault is, or its contact card."`
 	Version    versionCommand    `cmd:"" help:"Show the version of this program."`
