@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"io"
 	"slices"
 	"sync"
@@ -245,8 +244,14 @@ func (w *writer) cut(ctx context.Context, free chan []byte, pieces chan<- piece)
 		if err != nil {
 			return nil, err
 		}
-		n, err := io.ReadFull(source, b)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		// Not io.ReadFull: whose own io.ErrUnexpectedEOF is no different from that of a source that broke off.
+		n := 0
+		for n < len(b) && err == nil {
+			var more int
+			more, err = source.Read(b[n:])
+			n += more
+		}
+		if err == io.EOF {
 			err = nil
 		}
 		return b[:n], err
