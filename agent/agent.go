@@ -76,6 +76,7 @@ type Agent struct {
 	Options
 	guest   *guest // in what another owner shared; nil in the owner's own vault
 	objects objects
+	parts   parts
 	feed    follower
 	commits commits
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/cofferhq/coffer"
@@ -20,7 +21,7 @@ import (
 
 // Find yields what meets a query in the syntax of Lucene (doc/query.md), in no particular order: by words of names, by
 // type, media type, size and time, by the fields of typed objects, and by the words of texts. Invalid for what is no
-// query. What the agent keeps for itself does not show.
+// query. What the agent keeps for itself does not show. Sequence, Mode and Author are not set: only the index is read.
 //
 // The vault sees that some sealed objects are read, which hold parts of the index, and nothing of the query.
 func (a *Agent) Find(ctx context.Context, query string) iter.Seq2[Info, error] {
@@ -56,21 +57,21 @@ func (a *Agent) findOnce(ctx context.Context, q *lucene.Query, seen map[coffer.O
 	if err != nil {
 		return true, err
 	}
-	for hit, err := range x.Find(ctx, q) {
+	for found, err := range x.Find(ctx, q) {
 		if err != nil {
 			return true, err
 		}
-		if seen[hit.ID] {
+		if seen[found.ID] {
 			continue
 		}
-		i, err := v.hit(ctx, x, hit)
+		i, err := hit(ctx, x, found)
 		if errors.Is(err, coffer.NotExist) {
 			continue // not by a path that can be named
 		}
 		if err != nil {
 			return true, err
 		}
-		seen[hit.ID] = true
+		seen[found.ID] = true
 		if !yield(i, nil) {
 			return false, nil
 		}
@@ -78,8 +79,8 @@ func (a *Agent) findOnce(ctx context.Context, q *lucene.Query, seen map[coffer.O
 	return false, nil
 }
 
-// hit describes what the index found, by what its folder says of it.
-func (v *view) hit(ctx context.Context, x *search.Index, h search.Hit) (Info, error) {
+// hit describes what the index found. The index is part of the same commits as the folders, and needs no look at them.
+func hit(ctx context.Context, x *search.Index, h search.Hit) (Info, error) {
 	p, err := x.Path(ctx, h.ID)
 	if err != nil {
 		return Info{}, err
@@ -87,14 +88,7 @@ func (v *view) hit(ctx context.Context, x *search.Index, h search.Hit) (Info, er
 	if p == "" || tree.Within(p, reserved) {
 		return Info{}, coffer.Errorf("find", coffer.NotExist, "the agent's own")
 	}
-	n, err := v.tree.Get(ctx, p)
-	if err != nil {
-		return Info{}, err
-	}
-	if n.Ref.ID != h.ID {
-		return Info{}, coffer.Errorf("find", coffer.NotExist, "replaced")
-	}
-	return infoOf(p, n), nil
+	return Info{ID: h.ID, Path: p, Type: h.Type, MIME: h.MIME, Size: h.Size, Modified: h.Modified}, nil
 }
 
 // index returns the search index as a head has it.
@@ -119,9 +113,12 @@ type blocks Agent
 // Get implements [search.Blocks].
 func (b *blocks) Get(ctx context.Context, ref seal.Ref) ([]byte, error) {
 	a := (*Agent)(b)
+	if data := a.parts.get(ref); data != nil {
+		return data, nil
+	}
 	if d := a.cached(ctx, ref.ID); d != nil {
 		if r, err := a.open(ctx, ref, a.mine, d); err == nil {
-			return blockData(r)
+			return a.part(ref, r)
 		}
 	}
 	r, err := a.read(ctx, ref, a.mine)
@@ -131,7 +128,49 @@ func (b *blocks) Get(ctx context.Context, ref seal.Ref) ([]byte, error) {
 	if a.feed.follows() {
 		a.keep(ctx, r.doc)
 	}
-	return blockData(r)
+	return a.part(ref, r)
+}
+
+// part returns what a block holds, and remembers it.
+func (a *Agent) part(ref seal.Ref, r *revision) ([]byte, error) {
+	data, err := blockData(r)
+	if err == nil {
+		a.parts.put(ref, data)
+	}
+	return data, err
+}
+
+// parts remembers opened blocks of the index, which never change, up to [maxParts] bytes.
+type parts struct {
+	mu    sync.Mutex
+	byRef map[seal.Ref][]byte
+	order []seal.Ref // oldest first
+	size  int
+}
+
+const maxParts = 48 << 20
+
+func (p *parts) get(ref seal.Ref) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byRef[ref]
+}
+
+func (p *parts) put(ref seal.Ref, data []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byRef == nil {
+		p.byRef = make(map[seal.Ref][]byte)
+	}
+	if p.byRef[ref] != nil {
+		return
+	}
+	p.byRef[ref], p.order, p.size = data, append(p.order, ref), p.size+len(data)
+	for p.size > maxParts {
+		p.size -= len(p.byRef[p.order[0]])
+		delete(p.byRef, p.order[0])
+		p.order = p.order[1:]
+	}
 }
 
 func blockData(r *revision) ([]byte, error) {
