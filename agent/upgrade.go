@@ -128,7 +128,7 @@ func (a *Agent) earlier(ctx context.Context, d *coffer.Document) (*earlier, erro
 		return nil, other
 	}
 	o, err := seal.Open(ctx, a.Keyring, d)
-	if errors.Is(err, coffer.Denied) || errors.Is(err, coffer.Corrupt) || errors.Is(err, coffer.Invalid) {
+	if isForeign(err) {
 		return nil, other
 	} else if err != nil {
 		return nil, err
@@ -186,8 +186,8 @@ func (a *Agent) isEarly(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// absent says what it means that a vault has no head: nothing when it was never used, Invalid when it was used by the
-// first version, Corrupt when the head is lost. What was seen to have a head has lost it.
+// absent says what it means that a vault has no head: nothing when it never had one, Invalid when it was used by the first
+// version, Corrupt when the head is lost.
 func (a *Agent) absent(ctx context.Context, head coffer.ObjectID, err error) error {
 	if _, known := a.feed.expects(head); known {
 		return gone(err)
@@ -204,7 +204,20 @@ func (a *Agent) absent(ctx context.Context, head coffer.ObjectID, err error) err
 	case !a.feed.follows():
 		return nil // it cannot be told
 	}
-	return gone(err)
+	// Other clients may have used the vault. The history says whether there ever was a head: all of it, for this device
+	// may not have been there from the beginning, or not remember.
+	c := &check{Agent: a, accepted: make(map[coffer.ObjectID]accepted)}
+	fault := gone(err)
+	c.yield = func(f Finding) bool { fault = f.Err; return false }
+	if err := c.history(ctx); errors.Is(err, errStopped) {
+		return fault
+	} else if err != nil {
+		return err
+	}
+	if _, had := c.accepted[head]; had {
+		return gone(err)
+	}
+	return nil
 }
 
 // Upgrade moves what the first version of this program stored into the tree: each object is stored anew, under keys that
