@@ -13,8 +13,9 @@ import (
 )
 
 type getCommand struct {
-	Path string `arg:"" help:"File, object or folder. Or of a share: NAME:PATH, LINK, or LINK:PATH."`
+	Path string `arg:"" optional:"" help:"File, object or folder. Or of a share: NAME:PATH, LINK, or LINK:PATH."`
 	Out  string `arg:"" optional:"" help:"Where to put it: below OUT if that is a folder; - is standard output. Default: here, under its name."`
+	ID   string `name:"id" placeholder:"ID" help:"Instead of PATH: the document that another client of encrypted data vaults wrote."`
 }
 
 // Help says more.
@@ -26,7 +27,8 @@ Examples:
   coffer get tax ~/restored
   coffer get backup/shop.sql - | psql shop
   coffer get "coffer:AbC…" report.pdf
-  coffer get album:2025/summer.jpg`
+  coffer get album:2025/summer.jpg
+  coffer get --id z19pjAGaCdp2EkKzUcvdSf9wG -`
 }
 
 // A fetched is the result for one file or object.
@@ -37,11 +39,17 @@ type fetched struct {
 
 // Run fetches what is named.
 func (c *getCommand) Run(ctx context.Context, p *program) error {
+	if c.Path == "" && c.ID == "" {
+		return failed(coffer.Invalid, `see "coffer get --help"`, "say what to get")
+	}
 	o, err := p.open(ctx, chunksAtOnce)
 	if err != nil {
 		return err
 	}
 	defer o.close()
+	if c.ID != "" {
+		return c.foreign(ctx, o)
+	}
 	s, err := o.spot(ctx, c.Path)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ type shareCommand struct {
 	Write  bool     `help:"Let them write, too."`
 	Until  string   `placeholder:"TIME" help:"When it ends: 36h, 30d, 2w, 2027-01-31, or RFC 3339. Default: in 364 days."`
 	Fields []string `placeholder:"a,b.c" help:"Of a typed object only these fields."`
+	Edv    string   `placeholder:"DID" help:"Instead: let another client of encrypted data vaults read the object as it is now; a DID, or the id of one of its keys."`
 }
 
 // Help says more.
@@ -29,7 +30,8 @@ Examples:
   coffer share minutes --group board --write
   coffer share --type Invoice --with accountant
   coffer share people/ada --with Bob --fields name,address.city
-  coffer share report.pdf --with "$(cat bob.card)"`
+  coffer share report.pdf --with "$(cat bob.card)"
+  coffer share note.txt --edv did:key:z6Mk… > for-the-other-client.json`
 }
 
 // A share is how results describe a link.
@@ -40,6 +42,9 @@ type share struct {
 
 // Run shares what is named, and writes a link for each reader.
 func (c *shareCommand) Run(ctx context.Context, p *program) error {
+	if c.Edv != "" {
+		return c.foreign(ctx, p)
+	}
 	switch {
 	case (c.Path == "") == (c.Type == ""):
 		return failed(coffer.Invalid, `see "coffer share --help"`, "give a path, or --type")
