@@ -446,7 +446,7 @@ var attacks = []attack{
 	{name: "body flipped", set: named("root", func(_ *scene, d *coffer.Document) *coffer.Document {
 		d.Body[len(d.Body)/2] ^= 1
 		return d
-	}), caught: "*"},
+	}), caught: "*-find"},
 	{name: "no body", set: named("", func(_ *scene, d *coffer.Document) *coffer.Document { d.Body = nil; return d }), caught: "*"},
 	{name: "huge body", set: named("notes/a", func(_ *scene, d *coffer.Document) *coffer.Document {
 		d.Body = make([]byte, 64<<20)
@@ -493,7 +493,7 @@ var attacks = []attack{
 	// Nothing there.
 	{name: "object dropped", set: missing("notes/a"), caught: "get|put over"},
 	{name: "page dropped", set: missing("page"), caught: "list|walk|get shared|stream shared|put shared"},
-	{name: "root dropped", set: missing("root"), caught: "*"},
+	{name: "root dropped", set: missing("root"), caught: "*-find"},
 	{name: "head dropped", set: missing("head"), caught: "*"},
 	{name: "box dropped", set: missing("box"), caught: "put|put over|share"},
 	{name: "everything dropped", set: missing(""), caught: "*"},
@@ -709,6 +709,9 @@ var attacks = []attack{
 }
 
 func (at *attack) catches(step string) bool {
+	if all, but, ok := strings.Cut(at.caught, "-"); ok && all == "*" {
+		return step != but
+	}
 	return at.caught == "*" || slices.Contains(strings.Split(at.caught, "|"), step)
 }
 
