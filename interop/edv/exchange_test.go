@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"github.com/cofferhq/coffer/agent/seal"
 	"github.com/cofferhq/coffer/api/edv"
 	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/ident"
 	"github.com/cofferhq/coffer/keyring"
 )
 
@@ -139,39 +141,62 @@ func TestExchange(t *testing.T) {
 		})
 	}
 
-	t.Run("kept by name here, read there by id", func(t *testing.T) {
+	t.Run("kept by name here, shared with somebody who reads it there", func(t *testing.T) {
 		a := alice.agent(t, vault)
-		for name, size := range map[string]int{"small": 100, "large": agent.MaxInline + 1} {
-			data := make([]byte, size)
-			rand.Read(data)
-			info, err := a.Put(t.Context(), "box/"+name, agent.Source{Reader: bytes.NewReader(data), Size: int64(size)},
-				agent.PutOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := alice.read(t, vault, input{"id": info.ID})
-			var content struct {
-				Name string
-				Size int
-			}
-			if err := json.Unmarshal(got.Content, &content); err != nil || content.Name != name || content.Size != size {
-				t.Errorf("%s: %s", name, got.Content)
-			}
-			if name == "large" && (got.Stream == nil || !bytes.Equal(*got.Stream, data)) {
-				t.Errorf("%s is not what was kept", name)
-			}
+		data := make([]byte, 1000)
+		rand.Read(data)
+		info, err := a.Put(t.Context(), "box/small", agent.Source{Reader: bytes.NewReader(data), Size: 1000}, agent.PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Before, the envelope names nobody, the owner's own key included.
+		if out, err := script(t, alice.input(vault, input{"id": info.ID}), "read.mjs"); err == nil {
+			t.Errorf("the published client reads %s", out)
+		}
+		key, did, err := a.ForeignKey(t.Context(), bob.ring.DID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := a.ShareForeign(t.Context(), "box/small", agent.ForeignOptions{Key: key, With: did})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := bob.read(t, vault, input{"id": s.ID, "capability": json.RawMessage(s.Capability)})
+		var content struct {
+			Name string
+			Size int
+			Data string
+		}
+		if err := json.Unmarshal(got.Content, &content); err != nil || content.Name != "small" || content.Size != len(data) {
+			t.Errorf("%s", got.Content)
+		}
+		if b, err := base64.RawURLEncoding.DecodeString(content.Data); err != nil || !bytes.Equal(b, data) {
+			t.Errorf("it has %d other bytes: %v", len(b), err)
+		}
+		// And it is still the owner's, by name.
+		o, err := a.Get(t.Context(), "box/small")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(o.Open(t.Context())); err != nil || !bytes.Equal(b, data) {
+			t.Errorf("%d bytes, %v", len(b), err)
 		}
 	})
 
 	t.Run("written there, got here by id", func(t *testing.T) {
 		data := []byte(strings.Repeat("chunks and chunks ", 1000))
 		id := alice.write(t, vault, input{"content": input{"a": 1}, "stream": data, "chunkSize": chunkSize})
-		o, err := alice.agent(t, vault).GetID(t.Context(), id)
+		d, err := alice.agent(t, vault).GetForeign(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sameJSON(t, o.Content, `{"a":1}`)
-		if got, err := io.ReadAll(o.Open(t.Context())); err != nil || !bytes.Equal(got, data) {
+		sameJSON(t, d.Content, `{"a":1}`)
+		r, err := d.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}
 	})
@@ -293,9 +318,13 @@ func (p *person) create(t *testing.T) *edv.RemoteVault {
 	return v
 }
 
-func (p *person) agent(t *testing.T, v coffer.Vault) *agent.Agent {
+func (p *person) agent(t *testing.T, v *edv.RemoteVault) *agent.Agent {
 	t.Helper()
-	a, err := agent.New(agent.Options{Vault: v, Keyring: p.ring})
+	resolver, err := ident.New(ident.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := agent.New(agent.Options{Vault: v, Keyring: p.ring, URL: v.URL(), Resolver: resolver})
 	if err != nil {
 		t.Fatal(err)
 	}

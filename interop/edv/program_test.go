@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"testing"
 
@@ -40,7 +41,7 @@ func TestProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	var identity struct{ DID, Vault string }
-	if err := json.Unmarshal(coffer("init", "--json", "--node", base, "--keyring", keys), &identity); err != nil {
+	if err := json.Unmarshal(coffer("init", "--json", "--node", base, "--keyring", keys, "--as-myself"), &identity); err != nil {
 		t.Fatal(err)
 	}
 	if identity.DID != alice.ring.DID() {
@@ -58,42 +59,40 @@ func TestProgram(t *testing.T) {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		t.Run(name+" put by the program, read there", func(t *testing.T) {
-			var stored struct{ DocumentID string }
-			if err := json.Unmarshal(coffer("put", "--json", file, "box/"+name), &stored); err != nil {
-				t.Fatal(err)
-			}
-			got := alice.read(t, vault, input{"id": stored.DocumentID})
-			var content struct{ Path, Data string }
-			if err := json.Unmarshal(got.Content, &content); err != nil {
-				t.Fatal(err)
-			}
-			if content.Path != "box/"+name {
-				t.Errorf("it is at %q", content.Path)
-			}
-			kept, err := base64.RawURLEncoding.DecodeString(content.Data)
-			if got.Stream != nil {
-				kept = *got.Stream
-			}
-			if err != nil || !bytes.Equal(kept, data) {
-				t.Errorf("%d bytes are not the file's %d: %v", len(kept), size, err)
-			}
-			found := alice.read(t, vault, input{
-				"equals": input{"content.path": "box/" + name}, "indexes": []string{"content.path"},
-			})
-			if found.ID != stored.DocumentID {
-				t.Errorf("found %s by its path", found.ID)
-			}
-		})
 		t.Run(name+" written there, got by the program", func(t *testing.T) {
 			id := alice.write(t, vault, input{"content": input{}, "stream": data})
-			if got := coffer("get", id.String(), "-"); !bytes.Equal(got, data) {
+			if got := coffer("get", "--id", id.String(), "-"); !bytes.Equal(got, data) {
 				t.Errorf("%d bytes are not the %d written", len(got), size)
 			}
 		})
 	}
+	t.Run("put by the program, shared with somebody who reads it there", func(t *testing.T) {
+		bob := newPerson(t, base)
+		data := make([]byte, 1000)
+		rand.Read(data)
+		file := filepath.Join(dir, "note")
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		coffer("put", file, "box/note")
+		var shared struct {
+			URL        string
+			Capability json.RawMessage
+		}
+		if err := json.Unmarshal(coffer("share", "box/note", "--edv", bob.ring.DID()), &shared); err != nil {
+			t.Fatal(err)
+		}
+		got := bob.read(t, vault, input{"id": path.Base(shared.URL), "capability": shared.Capability})
+		var content struct{ Name, Data string }
+		if err := json.Unmarshal(got.Content, &content); err != nil || content.Name != "note" {
+			t.Errorf("%s", got.Content)
+		}
+		if b, err := base64.RawURLEncoding.DecodeString(content.Data); err != nil || !bytes.Equal(b, data) {
+			t.Errorf("it has %d other bytes: %v", len(b), err)
+		}
+	})
 	t.Run("an object written there, got by the program", func(t *testing.T) {
 		id := alice.write(t, vault, input{"content": input{"kind": "note", "text": "Grüße"}})
-		sameJSON(t, coffer("get", id.String(), "-"), `{"kind":"note","text":"Grüße"}`)
+		sameJSON(t, coffer("get", "--id", id.String(), "-"), `{"kind":"note","text":"Grüße"}`)
 	})
 }

@@ -13,9 +13,9 @@ const {id: vaultId, edv} = await vault(base, alice);
 const doc = await edv.insert({doc: {content: {}}});
 const target = `${vaultId}/documents/${doc.id}`;
 
+const expires = new Date(Date.now() + 1800_000); // one for all: none may end after what it hangs below
 const grant = (from, to, parent = root(vaultId), invocationTarget = target, actions = ['read']) => from.zcap.delegate({
-  capability: parent, controller: to.did, invocationTarget, allowedActions: actions,
-  expires: new Date(Date.now() + 1800_000)
+  capability: parent, controller: to.did, invocationTarget, allowedActions: actions, expires
 });
 const read = async (by, capability) => (await ask({url: target, by, capability})).status;
 const revoke = (by, capabilityToRevoke, capability) =>
