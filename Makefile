@@ -4,9 +4,9 @@
 # make fmt    the source, as gofmt wants it
 
 GO        ?= go
-FUZZTIME  ?= 4s   # for each fuzz target
-FUZZBOUND ?= 240  # seconds for all of them together; what is left over is named
-TIMEOUT   ?= 10m  # for the tests of one package
+FUZZTIME  ?= 3s   # for each fuzz target
+FUZZBOUND ?= 400  # seconds for all of them together; what is left over is named
+TIMEOUT   ?= 15m  # for the tests of one package
 
 CLIENTS := interop/edv
 
