@@ -12,8 +12,8 @@ import (
 	"github.com/cofferhq/coffer/grant"
 )
 
-// Other clients of encrypted data vaults know neither the tree nor its keys: they reach a document by its id, and seal it
-// to the X25519 keys that its envelope names, for the vault to see. What goes between them and this package goes
+// Other clients of encrypted data vaults know neither the tree nor its keys: they reach a document by its id, and seal
+// it to the X25519 keys that its envelope names, for the vault to see. What goes between them and this package goes
 // explicitly: [Agent.GetForeign] reads what they wrote for the owner, and [Agent.ShareForeign] lets one of them read an
 // object. What they can find at the vault says [PutOptions].Blind.
 
@@ -81,8 +81,8 @@ type ForeignOptions struct {
 	Until time.Time        // at most a year away; zero is a year less a day
 }
 
-// A ForeignShare is what such a client needs to read one document. It is handed out in the open: the capability is of use
-// to its controller only.
+// A ForeignShare is what such a client needs to read one document. It is handed out in the open: the capability is of
+// use to its controller only.
 type ForeignShare struct {
 	ID         coffer.ObjectID
 	URL        string    // of the document
@@ -92,13 +92,13 @@ type ForeignShare struct {
 	Capability []byte    // its JSON, for reading the document
 }
 
-// ShareForeign lets another client of encrypted data vaults read what is at the path as it is now: it is sealed anew with
-// the client's key named in the envelope, and the capability admits to it as a document of the vault. The next revision,
-// whoever makes it and why, is sealed to nobody else again, so that this is to be repeated then. It is kept in no list of
-// grants; [Revoker] ends the capability before its time.
+// ShareForeign lets another client of encrypted data vaults read what is at the path as it is now: it is sealed anew
+// with the client's key named in the envelope, and the capability admits to it as a document of the vault. The next
+// revision, whoever makes it and why, is sealed to nobody else again, so that this is to be repeated then. It is kept
+// in no list of grants; [Revoker] ends the capability before its time.
 //
-// Invalid for a folder; for a key that is no X25519 key; and for what has a stream: its chunks name nobody, and a client
-// that does not know their keys' place could not open them. NotExist if nothing is there.
+// Invalid for a folder; for a key that is no X25519 key; and for what has a stream: its chunks name nobody, and a
+// client that does not know their keys' place could not open them. NotExist if nothing is there.
 func (a *Agent) ShareForeign(ctx context.Context, path string, o ForeignOptions) (*ForeignShare, error) {
 	const op = "share"
 	path, err := a.objectPath(path)
@@ -159,8 +159,8 @@ func (a *Agent) ShareForeign(ctx context.Context, path string, o ForeignOptions)
 	return s, err
 }
 
-// ForeignKey returns the key that an identifier, or the id of one of its keys, stands for, and whose it is. NotExist if it
-// has no X25519 key; otherwise the Resolver's own error.
+// ForeignKey returns the key that an identifier, or the id of one of its keys, stands for, and whose it is. NotExist if
+// it has no X25519 key; otherwise the Resolver's own error.
 func (a *Agent) ForeignKey(ctx context.Context, who string) (key coffer.PublicKey, did string, err error) {
 	if a.Resolver == nil {
 		return key, "", coffer.Errorf("share", coffer.Unavailable, "keys cannot be looked up here")

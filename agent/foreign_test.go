@@ -44,7 +44,8 @@ func foreignStream(t *testing.T, p *person, pieces ...[]byte) coffer.ObjectID {
 	envelope := func(sequence int, plaintext, stream string) *coffer.Document {
 		key, protected, recipients := seal()
 		const form = `{"id":"%s","sequence":%d,"stream":%s,"jwe":%s}`
-		d, err := edv.DecodeDocument(fmt.Appendf(nil, form, id, sequence, stream, key.Encrypt(protected, recipients, []byte(plaintext))))
+		d, err := edv.DecodeDocument(fmt.Appendf(nil, form, id, sequence, stream, key.Encrypt(protected, recipients,
+			[]byte(plaintext))))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -72,7 +72,8 @@ func (f *follower) renote(b []byte) {
 	f.latest = make(map[coffer.ObjectID]latest)
 	for ; len(b) >= latestSize && len(f.latest) < maxNoted; b = b[latestSize:] {
 		f.latest[coffer.ObjectID(b)] = latest{
-			sequence: binary.BigEndian.Uint64(b[16:]), number: binary.BigEndian.Uint64(b[24:]), rev: coffer.Rev(b[32:latestSize]),
+			sequence: binary.BigEndian.Uint64(b[16:]), number: binary.BigEndian.Uint64(b[24:]),
+			rev: coffer.Rev(b[32:latestSize]),
 		}
 	}
 }

@@ -71,7 +71,8 @@ func newScene(t testing.TB) *scene {
 	big := noise(1, 1<<20+300_077)
 	put("big", big)
 	put("shared/big", noise(2, 20<<10))
-	shares, err := s.Share(ctx, "shared", agent.ShareOptions{With: s.bob.DID(), Actions: both}, agent.ShareOptions{With: s.carol.DID()})
+	shares, err := s.Share(ctx, "shared", agent.ShareOptions{With: s.bob.DID(), Actions: both},
+		agent.ShareOptions{With: s.carol.DID()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +251,8 @@ var steps = []step{
 	}},
 	{name: "who", run: func(t *testing.T, s *scene, a *agent.Agent) error {
 		list, err := a.Who(t.Context(), "shared/plan")
-		if err == nil && (len(list) != 2 || list[0].With != s.bob.DID() || list[1].With != s.carol.DID() || list[0].Ended != nil) {
+		if err == nil && (len(list) != 2 || list[0].With != s.bob.DID() || list[1].With != s.carol.DID() ||
+			list[0].Ended != nil) {
 			t.Errorf("%d can read it", len(list))
 		}
 		return err
@@ -431,11 +433,17 @@ var attacks = []attack{
 	{name: "nothing", set: func(*scene) {}},
 
 	// Other bodies.
-	{name: "another object", set: named("notes/a", func(s *scene, d *coffer.Document) *coffer.Document { return s.other(d) }), caught: "get|put over"},
+	{name: "another object", set: named("notes/a", func(s *scene,
+		d *coffer.Document) *coffer.Document {
+		return s.other(d)
+	}), caught: "get|put over"},
 	{name: "another object in its dress", set: named("notes/a", func(s *scene, d *coffer.Document) *coffer.Document {
 		return dressed(s.other(d), d)
 	}), caught: "get|put over"},
-	{name: "every object another", set: named("", func(s *scene, d *coffer.Document) *coffer.Document { return s.other(d) }), caught: "*"},
+	{name: "every object another", set: named("", func(s *scene,
+		d *coffer.Document) *coffer.Document {
+		return s.other(d)
+	}), caught: "*"},
 	{name: "every object another in its dress", set: named("", func(s *scene, d *coffer.Document) *coffer.Document {
 		return dressed(s.other(d), d)
 	}), caught: "*"},
@@ -447,12 +455,17 @@ var attacks = []attack{
 		d.Body[len(d.Body)/2] ^= 1
 		return d
 	}), caught: "*-find"},
-	{name: "no body", set: named("", func(_ *scene, d *coffer.Document) *coffer.Document { d.Body = nil; return d }), caught: "*"},
+	{name: "no body", set: named("", func(_ *scene, d *coffer.Document) *coffer.Document { d.Body = nil; return d }),
+		caught: "*"},
 	{name: "huge body", set: named("notes/a", func(_ *scene, d *coffer.Document) *coffer.Document {
 		d.Body = make([]byte, 64<<20)
 		return d
 	}), caught: "", also: coffer.Exhausted},
-	{name: "another sequence", set: named("notes/a", func(_ *scene, d *coffer.Document) *coffer.Document { d.Sequence += 7; return d }), caught: "get|put over"},
+	{name: "another sequence", set: named("notes/a", func(_ *scene,
+		d *coffer.Document) *coffer.Document {
+		d.Sequence += 7
+		return d
+	}), caught: "get|put over"},
 	{name: "other parents", set: named("notes/a", func(_ *scene, d *coffer.Document) *coffer.Document {
 		d.Parents = []coffer.Rev{{1}}
 		return d
@@ -461,13 +474,28 @@ var attacks = []attack{
 		d.Tags = append(d.Tags, coffer.Tag{Key: coffer.AccessKey, Name: "read", Value: "x"})
 		return d
 	}), caught: "get|put over"},
-	{name: "no tags", set: named("shared/plan", func(_ *scene, d *coffer.Document) *coffer.Document { d.Tags = nil; return d }), caught: "get shared|put shared"},
-	{name: "other stream", set: named("big", func(_ *scene, d *coffer.Document) *coffer.Document { d.Stream.Chunks--; return d }), caught: "stream|patch"},
-	{name: "no stream", set: named("big", func(_ *scene, d *coffer.Document) *coffer.Document { d.Stream = nil; return d }), caught: "stream|patch"},
+	{name: "no tags", set: named("shared/plan", func(_ *scene,
+		d *coffer.Document) *coffer.Document {
+		d.Tags = nil
+		return d
+	}), caught: "get shared|put shared"},
+	{name: "other stream", set: named("big", func(_ *scene,
+		d *coffer.Document) *coffer.Document {
+		d.Stream.Chunks--
+		return d
+	}), caught: "stream|patch"},
+	{name: "no stream", set: named("big", func(_ *scene,
+		d *coffer.Document) *coffer.Document {
+		d.Stream = nil
+		return d
+	}), caught: "stream|patch"},
 
 	// Old revisions.
 	{name: "older object", set: named("notes/a", (*scene).older), caught: "get|put over"},
-	{name: "older object dressed", set: named("notes/a", func(s *scene, d *coffer.Document) *coffer.Document { return dressed(s.older(d), d) }), caught: "get|put over"},
+	{name: "older object dressed", set: named("notes/a", func(s *scene,
+		d *coffer.Document) *coffer.Document {
+		return dressed(s.older(d), d)
+	}), caught: "get|put over"},
 	{name: "older page", set: named("page", (*scene).before), caught: "list|get shared|put shared"},
 	{name: "first page", set: named("page", (*scene).older), caught: "list|get shared|put shared"},
 	{name: "older root", set: named("root", (*scene).before), caught: "get|value|walk|missing|put|move|remove"},
@@ -525,14 +553,20 @@ var attacks = []attack{
 	}, caught: "", also: coffer.Conflict},
 
 	// Chunks.
-	{name: "chunks swapped", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte {
+	{name: "chunks swapped", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef,
+		b []byte) []byte {
 		return served(s.state.raw(id, i^1), ref)
 	}), caught: "stream"},
-	{name: "chunk repeated", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte {
+	{name: "chunk repeated", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef,
+		b []byte) []byte {
 		return served(s.state.raw(id, 0), ref)
 	}), caught: "stream"},
-	{name: "chunks missing", set: chunks(func(*scene, coffer.ObjectID, uint64, *coffer.ChunkRef, []byte) []byte { return nil }), caught: "stream"},
-	{name: "last chunk missing", set: chunks(func(_ *scene, _ coffer.ObjectID, i uint64, _ *coffer.ChunkRef, b []byte) []byte {
+	{name: "chunks missing", set: chunks(func(*scene, coffer.ObjectID, uint64, *coffer.ChunkRef,
+		[]byte) []byte {
+		return nil
+	}), caught: "stream"},
+	{name: "last chunk missing", set: chunks(func(_ *scene, _ coffer.ObjectID, i uint64, _ *coffer.ChunkRef,
+		b []byte) []byte {
 		if i > 0 {
 			return nil
 		}
@@ -541,7 +575,8 @@ var attacks = []attack{
 	{name: "chunk cut", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, ref *coffer.ChunkRef, b []byte) []byte {
 		return served(b[:len(b)-1], ref)
 	}), caught: "stream"},
-	{name: "chunk cut and not said", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, _ *coffer.ChunkRef, b []byte) []byte {
+	{name: "chunk cut and not said", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, _ *coffer.ChunkRef,
+		b []byte) []byte {
 		return b[:len(b)-1]
 	}), caught: "stream"},
 	{name: "chunk empty", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, ref *coffer.ChunkRef, _ []byte) []byte {
@@ -550,31 +585,37 @@ var attacks = []attack{
 	{name: "chunk longer", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, ref *coffer.ChunkRef, b []byte) []byte {
 		return served(append(b, b...), ref)
 	}), caught: "stream"},
-	{name: "chunk of a huge size", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, ref *coffer.ChunkRef, b []byte) []byte {
+	{name: "chunk of a huge size", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, ref *coffer.ChunkRef,
+		b []byte) []byte {
 		ref.Size = 1 << 60
 		return b
 	}), caught: ""},
-	{name: "chunk of no size", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, ref *coffer.ChunkRef, b []byte) []byte {
+	{name: "chunk of no size", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, ref *coffer.ChunkRef,
+		b []byte) []byte {
 		ref.Size = -1
 		return b
 	}), caught: ""},
-	{name: "chunk flipped", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, ref *coffer.ChunkRef, b []byte) []byte {
+	{name: "chunk flipped", set: chunks(func(_ *scene, _ coffer.ObjectID, _ uint64, ref *coffer.ChunkRef,
+		b []byte) []byte {
 		b[len(b)-1] ^= 1
 		return served(b, ref)
 	}), caught: "stream"},
-	{name: "versions mixed", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte {
+	{name: "versions mixed", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef,
+		b []byte) []byte {
 		if old := s.early.raw(id, i); old != nil && i == 1 {
 			return served(old, ref)
 		}
 		return b
 	}), caught: "stream"},
-	{name: "older chunks", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte {
+	{name: "older chunks", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef,
+		b []byte) []byte {
 		if old := s.early.raw(id, i); old != nil {
 			return served(old, ref)
 		}
 		return b
 	}), caught: "stream"},
-	{name: "another object's chunks", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef, b []byte) []byte {
+	{name: "another object's chunks", set: chunks(func(s *scene, id coffer.ObjectID, i uint64, ref *coffer.ChunkRef,
+		b []byte) []byte {
 		if id == s.ids["big"] {
 			return served(s.state.raw(s.ids["shared/big"], i&1), ref)
 		}
@@ -902,7 +943,8 @@ func TestEndlessFeed(t *testing.T) {
 					yield(coffer.Change{}, context.Cause(ctx))
 					return
 				}
-				c := coffer.Change{Cursor: ledger.Cursor(s.id, n), Number: n, Kind: coffer.Accepted, ID: coffer.ObjectID{byte(n), byte(n >> 8), byte(n >> 16)}}
+				c := coffer.Change{Cursor: ledger.Cursor(s.id, n), Number: n, Kind: coffer.Accepted, ID: coffer.ObjectID{byte(n),
+					byte(n >> 8), byte(n >> 16)}}
 				if !yield(c, nil) {
 					return
 				}
@@ -916,7 +958,8 @@ func TestEndlessFeed(t *testing.T) {
 }
 
 // forged seals content as somebody who knows the keys of an object, in the place of what is there.
-func (s *scene) forged(who coffer.Keyring, ref seal.Ref, d *coffer.Document, change func(*seal.Plain)) *coffer.Document {
+func (s *scene) forged(who coffer.Keyring, ref seal.Ref, d *coffer.Document,
+	change func(*seal.Plain)) *coffer.Document {
 	s.t.Helper()
 	o, err := seal.OpenObject(ref, d)
 	if err != nil {
@@ -956,7 +999,8 @@ func TestReaderAndProvider(t *testing.T) {
 	ctx := t.Context()
 	const path = "shared/plan"
 	refs := map[string]seal.Ref{
-		path: base.Agent.RefOf(ctx, path), "shared": base.Agent.RefOf(ctx, "shared"), "shared/big": base.Agent.RefOf(ctx, "shared/big"),
+		path: base.Agent.RefOf(ctx, path), "shared": base.Agent.RefOf(ctx, "shared"), "shared/big": base.Agent.RefOf(ctx,
+			"shared/big"),
 	}
 	plan := func(p *seal.Plain) {
 		p.Content = bytes.Replace(p.Content, []byte(`"name":"plan"`), []byte(`"name":"plot"`), 1)
@@ -1158,7 +1202,8 @@ func TestHostileToGuests(t *testing.T) {
 			for _, p := range []string{"plan", "big", "other"} {
 				o, err := bob.Get(t.Context(), p)
 				if err != nil {
-					if !errors.Is(err, coffer.Corrupt) && !errors.Is(err, coffer.NotExist) && (at.also == 0 || !errors.Is(err, at.also)) {
+					if !errors.Is(err, coffer.Corrupt) && !errors.Is(err, coffer.NotExist) && (at.also == 0 || !errors.Is(err,
+						at.also)) {
 						t.Errorf("%s: %v", p, err)
 					}
 					continue
@@ -1183,8 +1228,8 @@ func TestHostileToGuests(t *testing.T) {
 	}
 }
 
-// FuzzHostile changes answers at random while a short day goes by: each call fails with a named error or gives the right
-// plaintext, and afterwards, with an honest provider, all that was acknowledged is there.
+// FuzzHostile changes answers at random while a short day goes by: each call fails with a named error or gives the
+// right plaintext, and afterwards, with an honest provider, all that was acknowledged is there.
 func FuzzHostile(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16})
@@ -1273,7 +1318,8 @@ func FuzzHostile(f *testing.F) {
 		a := s.device(s.villain, s.journal)
 		written := map[string][]byte{}
 		fine := func(err error) bool {
-			if err != nil && !errors.Is(err, coffer.Corrupt) && !errors.Is(err, coffer.Conflict) && !errors.Is(err, coffer.NotExist) &&
+			if err != nil && !errors.Is(err, coffer.Corrupt) && !errors.Is(err, coffer.Conflict) && !errors.Is(err,
+				coffer.NotExist) &&
 				!errors.Is(err, coffer.Exhausted) {
 				t.Errorf("an error of another kind: %v", err)
 			}
@@ -1314,7 +1360,9 @@ func FuzzHostile(f *testing.F) {
 				continue
 			}
 			got := get(t, honest, p)
-			if _, ok := written[p]; !ok && slices.Contains([]string{"notes/a", "big", "shared/plan", "notes/b"}, p) && bytes.Equal(got, noise(uint64(slices.Index([]string{"notes/a", "big", "fresh/x", "shared/plan", "notes/b"}, p)), len(got))) {
+			if _, ok := written[p]; !ok && slices.Contains([]string{"notes/a", "big", "shared/plan", "notes/b"}, p) &&
+				bytes.Equal(got, noise(uint64(slices.Index([]string{"notes/a", "big", "fresh/x", "shared/plan", "notes/b"}, p)),
+					len(got))) {
 				continue // it was written, and its acknowledgement was not believed
 			}
 			if !bytes.Equal(got, want) {

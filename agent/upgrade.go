@@ -23,8 +23,8 @@ import (
 )
 
 // What the first version of this program stored were documents of an encrypted data vault, each sealed to its readers'
-// X25519 keys by [seal.Seal], with path and type in the content, a MAC of the owner's in the meta, and tags by which the
-// vault found them. [Agent.Upgrade] moves that into the tree. This file reads that format, and nothing writes it.
+// X25519 keys by [seal.Seal], with path and type in the content, a MAC of the owner's in the meta, and tags by which
+// the vault found them. [Agent.Upgrade] moves that into the tree. This file reads that format, and nothing writes it.
 
 // An Upgraded says what [Agent.Upgrade] did.
 type Upgraded struct {
@@ -186,8 +186,8 @@ func (a *Agent) isEarly(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// absent says what it means that a vault has no head: nothing when it never had one, Invalid when it was used by the first
-// version, Corrupt when the head is lost.
+// absent says what it means that a vault has no head: nothing when it never had one, Invalid when it was used by the
+// first version, Corrupt when the head is lost.
 func (a *Agent) absent(ctx context.Context, head coffer.ObjectID, err error) error {
 	if _, known := a.feed.expects(head); known {
 		return gone(err)
@@ -220,8 +220,8 @@ func (a *Agent) absent(ctx context.Context, head coffer.ObjectID, err error) err
 	return nil
 }
 
-// Upgrade moves what the first version of this program stored into the tree: each object is stored anew, under keys that
-// nobody had, and then erased in its old form. It may be interrupted at any time, and goes on with the next call.
+// Upgrade moves what the first version of this program stored into the tree: each object is stored anew, under keys
+// that nobody had, and then erased in its old form. It may be interrupted at any time, and goes on with the next call.
 // Nothing that the owner did not write, or somebody by an unrevoked grant to write, is moved; documents of other
 // programs are left alone. Progress, if not nil, is told of how many objects of how many are done.
 //

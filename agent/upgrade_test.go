@@ -76,18 +76,21 @@ func checkUpgraded(t *testing.T, p *victim) {
 			t.Errorf("%s has %d other bytes", path, len(got))
 		}
 	}
-	if got := strings.Join(paths(t, a, ""), " "); got != "big empty empty file empty/folder never notes notes/2026 notes/2026/a.txt "+
+	if got := strings.Join(paths(t, a, ""), " "); got != "big empty empty file empty/folder "+
+		"never notes notes/2026 notes/2026/a.txt "+
 		"people people/ada shared shared/plan" {
 		t.Errorf("there is %s", got)
 	}
 	if i, err := a.Stat(t.Context(), "notes/2026/a.txt"); err != nil || i.Mode != 0o640 || i.Modified.Year() != 2026 {
 		t.Errorf("%+v, %v", i, err)
 	}
-	if found, err := names(t.Context(), a.Find(t.Context(), "born:1815")); err != nil || !slices.Equal(found, []string{"people/ada"}) {
+	if found, err := names(t.Context(), a.Find(t.Context(), "born:1815")); err != nil || !slices.Equal(found,
+		[]string{"people/ada"}) {
 		t.Errorf("found %q, %v", found, err)
 	}
 	// An interrupted upload may be left over; what others sealed to the owner is still there.
-	got := slices.DeleteFunc(verified(t, a, agent.VerifyOptions{Contents: true}), func(f string) bool { return f == "left over object" })
+	got := slices.DeleteFunc(verified(t, a, agent.VerifyOptions{Contents: true}),
+		func(f string) bool { return f == "left over object" })
 	if !slices.Equal(got, []string{"foreign document", "foreign document"}) {
 		t.Errorf("a check finds %q", got)
 	}

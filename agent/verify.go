@@ -40,7 +40,7 @@ const (
 // A Finding is one thing that [Agent.Verify] found out.
 type Finding struct {
 	Kind FindingKind
-	What string          // what it is: "file", "object", "folder", "head", "box", "register", "index", "place", "history", …
+	What string          // "file", "object", "folder", "head", "box", "register", "index", "place", "history", …
 	Path string          // what a folder calls it, if one does
 	ID   coffer.ObjectID // zero when it is about the history
 	Err  error           // what was found, in its own words; may be nil
@@ -70,13 +70,14 @@ type VerifyOptions struct {
 // cleanAfter is how long something must have been left over to be erased: an upload may still go on.
 const cleanAfter = 24 * time.Hour
 
-// Verify checks the whole vault and yields everything that is not as the owner and those who may write left it: what was
-// swapped, rolled back, taken away, added, forged, withheld, or does not open. Nothing yielded is everything in order.
+// Verify checks the whole vault and yields everything that is not as the owner and those who may write left it: what
+// was swapped, rolled back, taken away, added, forged, withheld, or does not open. Nothing yielded is everything in
+// order.
 //
 // It reads the vault's history from its beginning, independently of what this device remembers, and compares it with
 // what the provider signs now and has signed before; it goes through all folders from the head on; and it lists all
-// objects, each of which must be one that is named somewhere, must be the revision that was accepted last, open with its
-// key and be signed by somebody who may write it. What is changed meanwhile is not reported.
+// objects, each of which must be one that is named somewhere, must be the revision that was accepted last, open with
+// its key and be signed by somebody who may write it. What is changed meanwhile is not reported.
 //
 // An error is yielded, as the last thing, when the check could not be finished: above all Unavailable. Memory is needed
 // for some hundred bytes of each object. Invalid in what somebody else shared.
@@ -459,7 +460,8 @@ func (c *check) folders(ctx context.Context, root seal.Ref) error {
 	return nil
 }
 
-// named notes a file or an object that a folder names, and the place that it speaks of, if it is one of the agent's own.
+// named notes a file or an object that a folder names, and the place that it speaks of, if it is one of the agent's
+// own.
 func (c *check) named(ctx context.Context, at string, n tree.Node) error {
 	what := "object"
 	if n.Type == TypeFile {

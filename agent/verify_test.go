@@ -64,7 +64,10 @@ func TestVerify(t *testing.T) {
 		"head rolled back": {replace("head", (*scene).before), "rolled back head"},
 		"box rolled back":  {replace("box", (*scene).older), "rolled back box"},
 		"object swapped": {
-			replace("notes/a", func(s *scene, d *coffer.Document) *coffer.Document { return dressed(s.docs[s.ids["notes/b"]], d) }),
+			replace("notes/a", func(s *scene, d *coffer.Document) *coffer.Document {
+				return dressed(s.docs[s.ids["notes/b"]],
+					d)
+			}),
 			"swapped file notes/a",
 		},
 		"object flipped": {
@@ -99,10 +102,16 @@ func TestVerify(t *testing.T) {
 		"a page forged": {func(s *scene) {
 			s.forces(s.forged(s.carol, s.ref("shared"), s.docs[s.page], func(*seal.Plain) {}))
 		}, "forged folder shared"},
-		"chunk missing":  {func(s *scene) { drop(s, "big", 1) }, "unreadable file big"},
-		"chunk older":    {func(s *scene) { s.chunks[s.ids["big"]] = s.early.chunks[s.ids["big"]] }, "unreadable file big"},
-		"not listed":     {func(s *scene) { s.query = func(f []*coffer.Document) []*coffer.Document { return f[min(1, len(f)):] } }, "missing"},
-		"nothing listed": {func(s *scene) { s.query = func(f []*coffer.Document) []*coffer.Document { return nil } }, "missing"},
+		"chunk missing": {func(s *scene) { drop(s, "big", 1) }, "unreadable file big"},
+		"chunk older":   {func(s *scene) { s.chunks[s.ids["big"]] = s.early.chunks[s.ids["big"]] }, "unreadable file big"},
+		"not listed": {func(s *scene) {
+			s.query = func(f []*coffer.Document) []*coffer.Document {
+				return f[min(1,
+					len(f)):]
+			}
+		}, "missing"},
+		"nothing listed": {func(s *scene) { s.query = func(f []*coffer.Document) []*coffer.Document { return nil } },
+			"missing"},
 		"listed for ever": {func(s *scene) {
 			s.query = func([]*coffer.Document) []*coffer.Document { return []*coffer.Document{s.docs[s.head]} }
 		}, "withheld list"},
@@ -110,7 +119,8 @@ func TestVerify(t *testing.T) {
 			last := uint64(len(s.changes))
 			s.change = func(c *coffer.Change) bool { return c.Number < last }
 		}, "withheld history"},
-		"feed with a gap": {func(s *scene) { s.change = func(c *coffer.Change) bool { return c.Number != 7 } }, "withheld history"},
+		"feed with a gap": {func(s *scene) { s.change = func(c *coffer.Change) bool { return c.Number != 7 } },
+			"withheld history"},
 		"feed changed": {func(s *scene) {
 			s.change = func(c *coffer.Change) bool {
 				if c.Number == 7 {
@@ -214,7 +224,8 @@ func TestVerifyLeftOver(t *testing.T) {
 	_, err := s.Put(ctx, "huge", file(noise(5, 2<<20)), agent.PutOptions{})
 	expect(t, err, coffer.Unavailable)
 	s.honest()
-	d, err := seal.Seal(ctx, s.ring, seal.Plain{Content: []byte(`{"theirs":true}`)}, seal.Options{ID: coffer.NewObjectID()})
+	theirs := seal.Plain{Content: []byte(`{"theirs":true}`)}
+	d, err := seal.Seal(ctx, s.ring, theirs, seal.Options{ID: coffer.NewObjectID()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +271,8 @@ func TestVerifyAll(t *testing.T) {
 	alice, bob := newPerson(t, at, "alice"), newPerson(t, at, "bob")
 	ctx := t.Context()
 	for i := range 150 {
-		put(t, alice.Agent, "many/"+strings.Repeat("long name ", 5)+string(rune('a'+i%26))+string(rune('a'+i/26)), noise(uint64(i), 50))
+		put(t, alice.Agent, "many/"+strings.Repeat("long name ", 5)+string(rune('a'+i%26))+string(rune('a'+i/26)),
+			noise(uint64(i), 50))
 	}
 	put(t, alice.Agent, "stream", noise(1, 3<<20))
 	if _, err := alice.Share(ctx, "many", agent.ShareOptions{With: alice.knows(t, bob)}); err != nil {

@@ -117,7 +117,8 @@ func (s *state) Apply(_ context.Context, writes ...coffer.Write) ([]coffer.Chang
 			return nil, d.Check()
 		case len(d.Parents) == 0 && (taken || d.Sequence != 0):
 			return nil, coffer.Errorf("apply", coffer.Conflict, "the id is taken")
-		case len(d.Parents) > 0 && (there == nil || !slices.Equal(d.Parents, []coffer.Rev{there.Rev()}) || d.Sequence != there.Sequence+1):
+		case len(d.Parents) > 0 && (there == nil || !slices.Equal(d.Parents, []coffer.Rev{there.Rev()}) ||
+			d.Sequence != there.Sequence+1):
 			return nil, coffer.Errorf("apply", coffer.Conflict, "not of what is present")
 		}
 	}
@@ -240,7 +241,8 @@ func (s *state) Chunk(_ context.Context, id coffer.ObjectID, index uint64) (coff
 	if d != nil && d.Stream != nil {
 		set := d.Stream.Sequence
 		if b, ok := s.chunks[id][set][index]; ok && (d.Stream.Pending || index < d.Stream.Chunks) {
-			return coffer.ChunkRef{Sequence: set, Index: index, Size: int64(len(b)), Sum: sum(b)}, io.NopCloser(bytes.NewReader(b)), nil
+			return coffer.ChunkRef{Sequence: set, Index: index, Size: int64(len(b)), Sum: sum(b)},
+				io.NopCloser(bytes.NewReader(b)), nil
 		}
 	}
 	return coffer.ChunkRef{}, nil, coffer.Errorf("chunk", coffer.NotExist, "none")
@@ -478,7 +480,8 @@ func (d entrance) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.C
 	if len(writes) != 1 {
 		return nil, coffer.Errorf("apply", coffer.Denied, "one at a time")
 	}
-	if w := writes[0]; d.revoked() && !*d.lax || (w.Document == nil || len(w.Document.Parents) > 0) && !d.admits(w.ID(), coffer.WriteAccess) {
+	if w := writes[0]; d.revoked() && !*d.lax || (w.Document == nil || len(w.Document.Parents) > 0) && !d.admits(w.ID(),
+		coffer.WriteAccess) {
 		return nil, coffer.Errorf("apply", coffer.NotExist, "none")
 	}
 	return d.v.Apply(ctx, writes...)

@@ -23,9 +23,9 @@ type verifyCommand struct {
 
 // Help says more.
 func (verifyCommand) Help() string {
-	return `Every object of the vault is looked at, and the vault's history is read from its beginning: what was swapped, rolled
-back, removed, added, forged or withheld is named, and the exit code is then 8. What is left over or kept by other
-programs is named, and is no fault.
+	return `Every object of the vault is looked at, and the vault's history is read from its beginning: what was swapped,
+rolled back, removed, added, forged or withheld is named, and the exit code is then 8. What is left over or kept by
+other programs is named, and is no fault.
 
 Examples:
   coffer verify
@@ -153,5 +153,6 @@ func (c *verifyCommand) check(p *program) error {
 	if err != nil {
 		return explain(err, "", "this proves nothing against the node")
 	}
-	return p.result(json.RawMessage(`{"proven":true}`), "It proves that the node signed two histories of the vault that cannot both be true.")
+	return p.result(json.RawMessage(`{"proven":true}`),
+		"It proves that the node signed two histories of the vault that cannot both be true.")
 }
