@@ -173,13 +173,6 @@ func (s *objects) get(ref seal.Ref) *known {
 	return nil
 }
 
-// of returns what is known of an object, whatever its key.
-func (s *objects) of(id coffer.ObjectID) *known {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.known[id]
-}
-
 func (s *objects) remove(id coffer.ObjectID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

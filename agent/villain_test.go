@@ -585,16 +585,6 @@ func (p *victim) knows(who *keyring.Ring) string {
 	return who.DID()
 }
 
-// share shares something of the victim's and returns the link.
-func (p *victim) share(path string, o agent.ShareOptions) string {
-	p.t.Helper()
-	s, err := p.Share(p.t.Context(), path, o)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return s[0].Link
-}
-
 // memory is a journal in memory.
 type memory struct {
 	mu    sync.Mutex
