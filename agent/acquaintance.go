@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 
+	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/tree"
 )
 
@@ -33,10 +35,10 @@ func (v *view) acquaint(ctx context.Context) {
 // own reads one of the agent's own objects, which a folder names: from memory or the cache if that is the present one.
 func (v *view) own(ctx context.Context, n tree.Node) (*revision, error) {
 	k, err := v.a.record(ctx, n.Ref, v.a.mine)
-	if err != nil {
+	if err != nil && !errors.Is(err, coffer.NotExist) {
 		return nil, err
 	}
-	if k.doc.Sequence == n.Sequence && k.rev == n.Rev {
+	if err == nil && k.doc.Sequence == n.Sequence && k.rev == n.Rev {
 		return k.revision, nil
 	}
 	return v.a.readNode(ctx, v, n)
