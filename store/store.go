@@ -8,6 +8,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -44,6 +45,14 @@ type Store interface {
 	// one; after a purge, its one change is the first. Their Cursor is empty: naming places is the ledger's.
 	Changes(ctx context.Context, v coffer.VaultID, after uint64) iter.Seq2[coffer.Change, error]
 
+	// Revision returns the revision of an object with the sequence: the present one, or one that it replaced and that is
+	// kept; see [Write.Keep]. NotExist if there is none. The chunks of kept revisions are not kept.
+	Revision(ctx context.Context, v coffer.VaultID, id coffer.ObjectID, sequence uint64) (*coffer.Document, error)
+
+	// Compact drops the kept revisions that were replaced before the instant, in commits of bounded size, and returns how
+	// many. What an erasure or a purge removes needs no Compact.
+	Compact(ctx context.Context, before time.Time) (int64, error)
+
 	// Chunk returns where a chunk is, or NotExist.
 	Chunk(ctx context.Context, v coffer.VaultID, id coffer.ObjectID, set, index uint64) (Chunk, error)
 
@@ -60,7 +69,51 @@ type Store interface {
 	Close() error
 }
 
-// A Write is one step of a commit: just one of Document, Erase, Attach, Detach, Purge is set. No two writes of a
+// A Shared store may be written to by other processes, too: a database that serves several nodes.
+type Shared interface {
+	Store
+
+	// Watch calls grew with each vault that another process has written to, soon after it did, and with the zero one when
+	// it may have missed some. It may also name vaults that this process wrote to. It returns nil when ctx ends, and an
+	// error only when it can never go on: while the database is away, it tries again.
+	Watch(ctx context.Context, grew func(coffer.VaultID)) error
+}
+
+// A Rebuilder can make what it derives from documents and feeds (indexes, usage) anew, on a store that nobody else uses.
+type Rebuilder interface {
+	// Rebuild makes all that is derived anew, and calls report with a sentence, without identifiers, for each kind of thing
+	// that was not as it should have been, and how often. It needs the same little memory for any store. Cut off, it leaves
+	// a store on which it can be called again.
+	Rebuild(ctx context.Context, report func(string)) error
+}
+
+// A Checkpointer can write a copy of itself while it is being used.
+type Checkpointer interface {
+	// Checkpoint writes a copy of one state of the store, no older than the call, into a folder that must not exist, durably.
+	// Files that never change may be shared with it where the file system can. What it was cut off in is removed.
+	Checkpoint(ctx context.Context, dir string) error
+}
+
+// A Meter says how a store is doing.
+type Meter interface {
+	// Stats counts what the store holds. It may read a little for each vault.
+	Stats(ctx context.Context) (Stats, error)
+}
+
+// Stats are what a store holds, all vaults together.
+type Stats struct {
+	Vaults    int64 // with at least one change
+	Documents int64 // present
+	Bytes     int64 // as in Usage
+	Changes   int64
+	Disk      int64 // bytes that the store takes on its disk or in its database
+	Memory    int64 // bytes of caches and buffers that the store keeps in this process
+}
+
+// Moved is what an error of Apply wraps, as Conflict, when [Write.Law] is not what the vault's law is.
+var Moved = errors.New("what the write was allowed by has changed")
+
+// A Write is one step of a commit: just one of Document, Erase, Attach, Detach, Govern, Purge is set. No two writes of a
 // commit name the same object of the same vault, and a vault that is purged is named by no other write of the commit.
 // What a Write points to must not be changed any more.
 type Write struct {
@@ -69,7 +122,7 @@ type Write struct {
 	Time  time.Time // recorded in the feed, to the millisecond
 
 	// Limit is what the vault may hold after this write, in documents and in bytes, each if the write makes it hold
-	// more. Zero members are no limit, and Changes is none.
+	// more. Zero members are no limit, and Changes and Law are none.
 	Limit Usage
 
 	// Document is accepted: inserted if it has no parents and its id was never taken; or put in the place of the
@@ -96,18 +149,29 @@ type Write struct {
 	// Detach forgets the chunk with this object, set and index; its other members are not looked at. Not in the feed.
 	Detach *Chunk
 
+	// Govern counts the vault's law up by one: who may do what in it has changed. Not in the feed.
+	Govern bool
+
+	// Law, unless nil, is what the vault's law must be before the commit, else Conflict that wraps [Moved]: what allowed the
+	// write was read when the law was that.
+	Law *uint64
+
+	// Keep keeps the revision that Document replaces until [Store.Compact] drops it; not one that is merely reindexed. It
+	// counts as bytes of the vault.
+	Keep bool
+
 	// Present, unless zero, names the revision that must be present for Erase, Attach or Detach: Conflict if another one
 	// is. A document says so by its parents.
 	Present coffer.Rev
 
-	// Purge erases every object of the vault and its feed. One change, numbered one more than the last, remains.
+	// Purge erases every object of the vault and its feed, and counts its law up. One change, numbered one more than the last, remains.
 	// Every id of the vault is free afterwards; it is for the caller not to use the vault again.
 	Purge bool
 }
 
 // A Result is what came of a Write.
 type Result struct {
-	Change   coffer.Change // zero for Attach and Detach; its Cursor is empty
+	Change   coffer.Change // zero for Attach, Detach and Govern; its Cursor is empty
 	Released []string      // keys of the blobs that nothing names any more; for the caller to delete
 	Purged   bool          // all blobs of the vault are released
 }
@@ -122,6 +186,7 @@ type Chunk struct {
 // Usage is what a vault holds.
 type Usage struct {
 	Documents int64  // present documents
-	Bytes     int64  // of their bodies and tags' texts, and of attached chunks
+	Bytes     int64  // of their bodies and tags' texts, of those of kept revisions, and of attached chunks
 	Changes   uint64 // number of the last change
+	Law       uint64 // how often who may do what was changed; see [Write.Govern]
 }

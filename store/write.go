@@ -15,7 +15,7 @@ const (
 	MaxChunk  = 1 << 40  // [coffer.ChunkRef.Size]
 )
 
-// ID returns the object that the write names; the zero one for Purge.
+// ID returns the object that the write names; the zero one for Govern and Purge.
 func (w *Write) ID() coffer.ObjectID {
 	switch {
 	case w.Document != nil:
@@ -42,7 +42,7 @@ func CheckWrites(writes []Write) error {
 		id    coffer.ObjectID
 	}
 	var total int64
-	var named map[object]struct{} // of more than one write; a purged vault stands under the zero id
+	var named map[object]struct{} // of more than one write; a vault purged or governed stands under the zero id
 	var purged map[coffer.VaultID]bool
 	if len(writes) > 1 {
 		named = make(map[object]struct{}, len(writes))
@@ -77,24 +77,24 @@ func CheckWrites(writes []Write) error {
 func (w *Write) check() error {
 	const op = "store.Apply"
 	steps := 0
-	for _, set := range [...]bool{w.Document != nil, w.Erase != nil, w.Attach != nil, w.Detach != nil, w.Purge} {
+	for _, set := range [...]bool{w.Document != nil, w.Erase != nil, w.Attach != nil, w.Detach != nil, w.Govern, w.Purge} {
 		if set {
 			steps++
 		}
 	}
 	switch {
-	case steps != 1 || w.Reindex && w.Document == nil:
+	case steps != 1 || (w.Reindex || w.Keep) && w.Document == nil:
 		return coffer.Errorf(op, coffer.Invalid, "a write must be one step")
-	case w.Present != (coffer.Rev{}) && (w.Document != nil || w.Purge):
+	case w.Present != (coffer.Rev{}) && (w.Document != nil || w.Govern || w.Purge):
 		return coffer.Errorf(op, coffer.Invalid, "a present revision is named where there is no place for it")
 	case w.Vault == coffer.VaultID{}:
 		return coffer.Errorf(op, coffer.Invalid, "no vault")
-	case !w.Purge && w.ID() == coffer.ObjectID{}:
+	case !w.Purge && !w.Govern && w.ID() == coffer.ObjectID{}:
 		return coffer.Errorf(op, coffer.Invalid, "no object")
 	case len(w.By) > MaxBy:
 		return coffer.Errorf(op, coffer.Invalid, "the writer's name is too long")
 	case w.Time.Year() < 1970 || w.Time.Year() > 9999:
-		if w.Attach == nil && w.Detach == nil {
+		if w.Attach == nil && w.Detach == nil && !w.Govern {
 			return coffer.Errorf(op, coffer.Invalid, "time out of range")
 		}
 	}

@@ -60,9 +60,21 @@ var Rooms = []Room{
 		NoStd: disk,
 	},
 	{Path: "store", Rooms: []string{"."}, NoStd: dial},
-	{Path: "store/storetest", Rooms: []string{".", "store"}},
+	{Path: "store/storetest", Rooms: []string{".", "store", "store/faulty"}, Modules: []string{"github.com/anishathalye/porcupine"}},
+	{Path: "store/faulty", Rooms: []string{".", "store", "store/blob"}, Modules: []string{"github.com/cockroachdb/pebble/v2/vfs"}},
+	{
+		Path:    "store/postgres",
+		Rooms:   []string{".", "store"},
+		Modules: []string{"github.com/jackc/pgx/v5"},
+	},
 	{Path: "store/blob", Rooms: []string{"."}, NoStd: dial},
+	{Path: "store/blob/blobtest", Rooms: []string{".", "store/blob", "store/faulty"}},
 	{Path: "store/blob/files", Rooms: []string{".", "store/blob"}, NoStd: dial},
+	{
+		Path:    "store/blob/s3",
+		Rooms:   []string{".", "store/blob"},
+		Modules: []string{"github.com/minio/minio-go/v7"},
+	},
 	{
 		Path:    "store/pebble",
 		Rooms:   []string{".", "store"},
@@ -83,6 +95,7 @@ var Rooms = []Room{
 		NoClock: true,
 	},
 	{Path: "internal/house"},
+	{Path: "internal/servers"},
 	{Path: "internal/providerview", Any: true},
 
 	// The owner's wing: it is handed vaults and a keyring.
@@ -103,6 +116,7 @@ var Rooms = []Room{
 		Never: []string{"agent"},
 		Modules: []string{
 			"github.com/prometheus/client_golang",
+			"go.opentelemetry.io/otel",
 			"golang.org/x/crypto",
 			"golang.org/x/net",
 			"golang.org/x/time",

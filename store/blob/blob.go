@@ -1,4 +1,4 @@
-// Package blob says what a keeper of chunks must do. Drivers: files, in a folder. Package blobtest checks every driver
+// Package blob says what a keeper of chunks must do. Drivers: files, in a folder; s3, in a bucket. Package blobtest checks every driver
 // with one script.
 package blob
 
@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/cofferhq/coffer"
 )
@@ -36,10 +37,11 @@ type Store interface {
 	List(ctx context.Context) iter.Seq2[Info, error]
 }
 
-// An Info is a key and a size.
+// An Info is what List says of a blob.
 type Info struct {
-	Key  string
-	Size int64
+	Key      string
+	Size     int64
+	Modified time.Time // when it was put, by the clock of the disk or the server that keeps it
 }
 
 // Bounds on keys.

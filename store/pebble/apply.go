@@ -25,9 +25,10 @@ type call struct {
 type step struct {
 	act    act
 	vault  coffer.VaultID
-	id     coffer.ObjectID // zero for a purge
+	id     coffer.ObjectID // zero for a purge and a change of law
 	change coffer.Change   // as it goes into the feed, but for its number
 	limit  store.Usage
+	law    *uint64 // that the vault must have, if not nil
 
 	// Of a document.
 	insert  bool       // it has no parents
@@ -53,6 +54,7 @@ const (
 	erase
 	attach
 	detach
+	govern
 	purge
 )
 
@@ -106,6 +108,10 @@ func (s *Store) Apply(ctx context.Context, writes ...store.Write) ([]store.Resul
 // prepare does all of a write that needs no order: naming, encoding, hashing, and reading what it replaces.
 func (s *Store) prepare(t *step, w *store.Write) (err error) {
 	t.vault, t.id, t.limit, t.base = w.Vault, w.ID(), w.Limit, w.Present
+	if w.Law != nil {
+		law := *w.Law
+		t.law = &law
+	}
 	t.change = coffer.Change{ID: t.id, By: w.By, Time: store.Instant(w.Time)}
 	switch {
 	case w.Document != nil:
@@ -137,6 +143,8 @@ func (s *Store) prepare(t *step, w *store.Write) (err error) {
 	case w.Detach != nil:
 		t.act = detach
 		t.chunk = *w.Detach
+	case w.Govern:
+		t.act = govern
 	default:
 		t.act = purge
 		t.change.Kind = coffer.VaultErased

@@ -130,6 +130,7 @@ func (c *census) count(key, value []byte) {
 			c.report("the usage of a vault does not decode")
 			return
 		}
+		c.seen.Law = u.Law // nothing else says it
 		c.said = &u
 	case nameTable, tagTable:
 		c.found[table]++

@@ -33,6 +33,9 @@ func (s *Store) judge(g *group, c *call) {
 	if len(c.steps) > 1 {
 		holders = make(map[unique]coffer.ObjectID)
 	}
+	if c.err = s.lawful(g, c); c.err != nil {
+		return
+	}
 	for i := range c.steps {
 		t := &c.steps[i]
 		total, err := s.tally(g, t.vault)
@@ -53,6 +56,24 @@ func (s *Store) judge(g *group, c *call) {
 		g.enact(&c.steps[i], &verdicts[i])
 		c.results[i] = verdicts[i].result
 	}
+}
+
+// lawful checks that the laws which the call rests on are what they were.
+func (s *Store) lawful(g *group, c *call) error {
+	for i := range c.steps {
+		t := &c.steps[i]
+		if t.law == nil {
+			continue
+		}
+		total, err := s.tally(g, t.vault)
+		if err != nil {
+			return err
+		}
+		if total.after.Law != *t.law {
+			return coffer.E(applyOp, coffer.Conflict, store.Moved)
+		}
+	}
+	return nil
 }
 
 // tally returns the usage of a vault as the group has it.
@@ -84,11 +105,17 @@ func (s *Store) usage(v coffer.VaultID) (u store.Usage, err error) {
 // weigh finds the verdict on one step and counts it, or returns the rule that it breaks.
 func (s *Store) weigh(total *tally, t *step, v *verdict, holders map[unique]coffer.ObjectID) error {
 	u := total.after
-	if t.act == purge {
-		u = store.Usage{Changes: u.Changes}
+	switch t.act {
+	case govern:
+		total.after.Law++
+		return nil
+	case purge:
+		u = store.Usage{Changes: u.Changes, Law: u.Law + 1}
 		v.result.Purged = true
-	} else if err := s.weighObject(&u, t, v, holders); err != nil {
-		return err
+	default:
+		if err := s.weighObject(&u, t, v, holders); err != nil {
+			return err
+		}
 	}
 	if t.act == put || t.act == erase || t.act == purge {
 		u.Changes++
@@ -397,6 +424,9 @@ func (g *group) enact(t *step, v *verdict) {
 		_ = g.batch.DeleteRange(lower, upper, nil)
 		g.purged[t.vault] = struct{}{}
 		g.record(t.vault, &v.result.Change)
+		return
+	}
+	if t.act == govern {
 		return
 	}
 	g.objects[object{t.vault, t.id}] = struct{}{}

@@ -182,18 +182,37 @@ func decodeHolder(b []byte) (coffer.ObjectID, error) {
 	return coffer.ObjectID(b), nil
 }
 
-// Usage is recorded as form, documents, bytes, changes.
+// Usage is recorded as form, documents, bytes, changes; and law, unless that is 0: then the form is lawForm.
 func encodeUsage(b []byte, u store.Usage) []byte {
-	b = append(b, recordForm)
+	form := byte(recordForm)
+	if u.Law > 0 {
+		form = lawForm
+	}
+	b = append(b, form)
 	b = appendNumber(b, uint64(u.Documents))
 	b = appendNumber(b, uint64(u.Bytes))
-	return appendNumber(b, u.Changes)
+	b = appendNumber(b, u.Changes)
+	if u.Law > 0 {
+		b = appendNumber(b, u.Law)
+	}
+	return b
 }
+
+// lawForm is the form of records of usage that have a law.
+const lawForm = 2
 
 func decodeUsage(b []byte) (u store.Usage, err error) {
 	r := reader{b: b}
-	r.form()
+	form := r.byte()
 	u = store.Usage{Documents: r.size(), Bytes: r.size(), Changes: r.number()}
+	switch form {
+	case recordForm:
+	case lawForm:
+		u.Law = r.number()
+		r.bad = r.bad || u.Law == 0
+	default:
+		r.bad = true
+	}
 	return u, r.end()
 }
 

@@ -20,6 +20,7 @@ type model struct {
 	chunks    map[place]store.Chunk
 	feed      []coffer.Change
 	last      uint64
+	law       uint64
 }
 
 type place struct {
@@ -36,11 +37,11 @@ func newModel() *model {
 }
 
 func (m *model) clone() *model {
-	return &model{maps.Clone(m.documents), maps.Clone(m.taken), maps.Clone(m.chunks), slices.Clone(m.feed), m.last}
+	return &model{maps.Clone(m.documents), maps.Clone(m.taken), maps.Clone(m.chunks), slices.Clone(m.feed), m.last, m.law}
 }
 
 func (m *model) usage() store.Usage {
-	u := store.Usage{Documents: int64(len(m.documents)), Changes: m.last}
+	u := store.Usage{Documents: int64(len(m.documents)), Changes: m.last, Law: m.law}
 	for _, d := range m.documents {
 		u.Bytes += int64(len(d.Body))
 		for _, t := range d.Tags {
@@ -176,7 +177,7 @@ func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 		delete(m.chunks, p)
 		r.Released = []string{old.Blob}
 	case w.Purge:
-		*m = model{newModel().documents, newModel().taken, newModel().chunks, nil, m.last}
+		*m = model{newModel().documents, newModel().taken, newModel().chunks, nil, m.last, m.law + 1}
 		c.Kind = coffer.VaultErased
 		r.Purged = true
 	}

@@ -235,7 +235,7 @@ func purge(b *bench) {
 	if got := b.changes(2); !slices.Equal(got, []coffer.Change{want}) {
 		b.Fatalf("feed in the middle %+v", got)
 	}
-	if u := b.usage(); u != (store.Usage{Changes: 4}) {
+	if u := b.usage(); u != (store.Usage{Changes: 4, Law: 1}) {
 		b.Fatalf("usage %+v", u)
 	}
 	b.hasNot(d.ID)

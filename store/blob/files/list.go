@@ -51,7 +51,7 @@ func (l *lister) list(folder, prefix string, segments int) (more bool, err error
 		case isBlob && e.Type().IsRegular():
 			var info fs.FileInfo
 			if info, err = e.Info(); err == nil {
-				more = l.yield(blob.Info{Key: prefix + name, Size: info.Size()}, nil)
+				more = l.yield(blob.Info{Key: prefix + name, Size: info.Size(), Modified: info.ModTime()}, nil)
 			} else if errors.Is(err, fs.ErrNotExist) { // deleted meanwhile
 				err = nil
 			} else {
