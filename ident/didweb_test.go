@@ -399,9 +399,18 @@ func TestTogether(t *testing.T) {
 		t.Errorf("one who does not wait: %v", err)
 	}
 	callOff()
-	<-arrived // another one asks
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		wg.Wait()
+	}()
+	select {
+	case <-arrived: // another one asks
+	case <-answered:
+		t.Error("all were answered, and nobody asked")
+	}
 	close(goOn)
-	wg.Wait()
+	<-answered
 	if n := s.asked.Load(); n != 2 {
 		t.Errorf("asked %d times", n)
 	}
