@@ -20,6 +20,7 @@ package agent
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -105,4 +106,22 @@ func New(o Options) (*Agent, error) {
 	a := &Agent{Options: o}
 	a.commits.turn = make(chan struct{}, 1)
 	return a, nil
+}
+
+// several calls f with 0, 1, … n-1, a few at a time: for what waits for the vault each time.
+func (a *Agent) several(n int, f func(i int)) {
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(n, 2*a.Workers) {
+		workers.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
 }

@@ -100,8 +100,7 @@ func (t *txn) fill(ctx context.Context, g *grantRecord, ref seal.Ref, to []byte)
 		ref.Write = seal.WriteKey{}
 	}
 	s := slot{Grant: g.ID, Ref: newRefJSON(ref), Until: g.Until, By: t.a.Keyring.DID()}
-	message, err := s.statement()
-	if s.Statement, err = t.a.sign(ctx, message, err); err != nil {
+	if s.Statement, err = t.a.sign(ctx, &s); err != nil {
 		return err
 	}
 	plain, err := jose.Encode(s)

@@ -103,7 +103,7 @@ func (g *grantRecord) grant() *Grant {
 	}
 	if e := g.Ending; e != nil {
 		out.Ended = &Ending{At: e.At, Reason: e.Reason, From: g.From, To: e.To}
-		if message, err := e.statement(g); err == nil {
+		if message, err := e.of(g).statement(); err == nil {
 			out.Statements = append(out.Statements, Statement{e.By, message, e.Statement})
 		}
 	}
@@ -122,14 +122,22 @@ func (g *grantRecord) statement() ([]byte, error) {
 	return signable("grant", s)
 }
 
-// statement returns what is signed of the end of a grant.
-func (e *ending) statement(g *grantRecord) ([]byte, error) {
-	s := *e
-	s.Statement = nil
-	return signable("end of grant", struct {
-		Grant string `json:"grant"`
-		ending
-	}{g.ID, s})
+// An endOf is the end of a grant as it is signed.
+type endOf struct {
+	Grant string `json:"grant"`
+	ending
+}
+
+func (e *ending) of(g *grantRecord) endOf { return endOf{g.ID, *e} }
+
+func (e endOf) statement() ([]byte, error) {
+	e.Statement = nil
+	return signable("end of grant", e)
+}
+
+// A stated is something that is signed.
+type stated interface {
+	statement() ([]byte, error) // the bytes that are signed
 }
 
 // signable returns the bytes that stand for a statement of a kind: a label, and the JSON in the form of RFC 8785.
@@ -145,7 +153,8 @@ func signable(kind string, v any) ([]byte, error) {
 }
 
 // sign signs a statement as the owner.
-func (a *Agent) sign(ctx context.Context, message []byte, err error) (base64url, error) {
+func (a *Agent) sign(ctx context.Context, s stated) (base64url, error) {
+	message, err := s.statement()
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +162,8 @@ func (a *Agent) sign(ctx context.Context, message []byte, err error) (base64url,
 }
 
 // signedBy checks that an identity signed a statement.
-func (a *Agent) signedBy(ctx context.Context, did string, message []byte, signature []byte, err error) error {
+func (a *Agent) signedBy(ctx context.Context, did string, s stated, signature []byte) error {
+	message, err := s.statement()
 	if err != nil {
 		return err
 	}
@@ -174,15 +184,10 @@ func (a *Agent) check(ctx context.Context, g *grantRecord) error {
 	if !a.isOwner(g.By) || g.Ending != nil && !a.isOwner(g.Ending.By) {
 		return coffer.Errorf("grant", coffer.Corrupt, "not given by the owner")
 	}
-	message, err := g.statement()
-	if err := a.signedBy(ctx, g.By, message, g.Statement, err); err != nil {
+	if err := a.signedBy(ctx, g.By, g, g.Statement); err != nil || g.Ending == nil {
 		return err
 	}
-	if g.Ending == nil {
-		return nil
-	}
-	message, err = g.Ending.statement(g)
-	return a.signedBy(ctx, g.Ending.By, message, g.Ending.Statement, err)
+	return a.signedBy(ctx, g.Ending.By, g.Ending.of(g), g.Ending.Statement)
 }
 
 // grants are all records of grants of a vault, in the order in which they were given.

@@ -127,11 +127,10 @@ func (a *Agent) renew(ctx context.Context) error {
 	if plain, err = seal.UnpadDelivery(plain); err != nil || jose.DecodeOpen(plain, &s) != nil || s.Grant != g.d.Grant {
 		return coffer.Errorf(op, coffer.NotExist, "it is not shared any more")
 	}
-	message, err := s.statement()
 	if !a.isOwner(s.By) {
 		return coffer.Errorf(op, coffer.Corrupt, "keys that the owner did not send")
 	}
-	if err := a.signedBy(ctx, s.By, message, s.Statement, err); err != nil {
+	if err := a.signedBy(ctx, s.By, &s, s.Statement); err != nil {
 		return err
 	}
 	ref, err := s.Ref.ref()

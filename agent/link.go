@@ -82,8 +82,7 @@ func (v *view) link(ctx context.Context, g *grantRecord, name string, ref seal.R
 	}
 	if g.writes() {
 		c := &certificate{Grant: g.ID, Scope: g.Scope, Writer: g.With, Until: g.Until, By: a.Keyring.DID()}
-		message, err := c.statement()
-		if c.Statement, err = a.sign(ctx, message, err); err != nil {
+		if c.Statement, err = a.sign(ctx, c); err != nil {
 			return "", err
 		}
 		d.Certificate = c
@@ -91,8 +90,7 @@ func (v *view) link(ctx context.Context, g *grantRecord, name string, ref seal.R
 	if d.Former, err = a.successions(); err != nil {
 		return "", err
 	}
-	message, err := d.statement()
-	if d.Statement, err = a.sign(ctx, message, err); err != nil {
+	if d.Statement, err = a.sign(ctx, d); err != nil {
 		return "", err
 	}
 	return sealLink(d, to)
@@ -159,8 +157,7 @@ func (a *Agent) OpenLink(ctx context.Context, text string) (*Invitation, error) 
 	if d.Version != deliveryVersion {
 		return nil, coffer.Errorf(op, coffer.Invalid, "made by a newer program")
 	}
-	message, err := d.statement()
-	if err := a.signedBy(ctx, d.From, message, d.Statement, err); err != nil {
+	if err := a.signedBy(ctx, d.From, &d, d.Statement); err != nil {
 		return nil, err
 	}
 	return a.invitation(&d)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"math"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -450,32 +449,21 @@ func (t *txn) foreign(ctx context.Context, nodes []tree.Node) ([]bool, error) {
 		return theirs, err
 	}
 	errs := make([]error, len(nodes))
-	var workers sync.WaitGroup
-	next := make(chan int)
-	for range 2 * t.a.Workers {
-		workers.Go(func() {
-			for i := range next {
-				n := nodes[i]
-				if n.Type == TypeFolder {
-					continue
-				}
-				docs, err := t.a.Vault.Get(ctx, n.Ref.ID)
-				if errors.Is(err, coffer.NotExist) {
-					theirs[i] = true
-					continue
-				}
-				errs[i] = err
-				theirs[i] = n.Ref.Write == seal.WriteKey{} || slices.ContainsFunc(docs, func(d *coffer.Document) bool {
-					return d == nil || d.ID != n.Ref.ID || !d.Admits(coffer.WriteAccess, n.Ref.Write.Access(n.Ref.ID))
-				})
-			}
+	t.a.several(len(nodes), func(i int) {
+		n := nodes[i]
+		if n.Type == TypeFolder {
+			return
+		}
+		docs, err := t.a.Vault.Get(ctx, n.Ref.ID)
+		if errors.Is(err, coffer.NotExist) {
+			theirs[i] = true
+			return
+		}
+		errs[i] = err
+		theirs[i] = n.Ref.Write == seal.WriteKey{} || slices.ContainsFunc(docs, func(d *coffer.Document) bool {
+			return d == nil || d.ID != n.Ref.ID || !d.Admits(coffer.WriteAccess, n.Ref.Write.Access(n.Ref.ID))
 		})
-	}
-	for i := range nodes {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
+	})
 	return theirs, errors.Join(errs...)
 }
 

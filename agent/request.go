@@ -378,8 +378,7 @@ func (a *Agent) Ask(ctx context.Context, p *Page, o AskOptions, door Door) (stri
 		Type: requestType, Version: askVersion, Vault: p.vault, Token: p.Token, Card: card, Reason: o.Reason,
 		Fields: o.Fields, Write: o.Write, Reply: newPlaceJSON(reply), Time: now,
 	}
-	message, err := r.statement()
-	if r.Statement, err = a.sign(ctx, message, err); err != nil {
+	if r.Statement, err = a.sign(ctx, &r); err != nil {
 		return "", err
 	}
 	b, err := jose.Encode(r)

@@ -124,8 +124,8 @@ func (t *txn) endGrant(ctx context.Context, g *grantRecord, reason string) error
 	e := &ending{
 		At: t.now.Truncate(time.Millisecond), Reason: reason, To: t.a.feed.history.size(), By: t.a.Keyring.DID(),
 	}
-	message, err := e.statement(g)
-	if e.Statement, err = t.a.sign(ctx, message, err); err != nil {
+	var err error
+	if e.Statement, err = t.a.sign(ctx, e.of(g)); err != nil {
 		return err
 	}
 	g.Ending = e

@@ -240,8 +240,7 @@ func (t *txn) share(ctx context.Context, path string, o ShareOptions) (*Share, e
 	if g.Box, g.Slot, err = t.vacant(ctx); err != nil {
 		return nil, err
 	}
-	message, err := g.statement()
-	if g.Statement, err = a.sign(ctx, message, err); err != nil {
+	if g.Statement, err = a.sign(ctx, g); err != nil {
 		return nil, err
 	}
 	list, err := t.grants(ctx)

@@ -62,9 +62,11 @@ func TestVectors(t *testing.T) {
 	since := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	until := since.AddDate(0, 1, 0)
 	grantID := base64.RawURLEncoding.EncodeToString(id[:])
-	statement := func(name string, message []byte, err error) {
+	statement := func(name string, s stated) {
 		t.Helper()
-		signature, err := a.sign(ctx, message, err)
+		message, err := s.statement()
+		must(err)
+		signature, err := a.sign(ctx, s)
 		must(err)
 		if !ed25519.Verify(owner.Key(coffer.SigningKey).Public, message, signature) {
 			t.Errorf("%s is not signed", name)
@@ -77,31 +79,25 @@ func TestVectors(t *testing.T) {
 		Actions: []grant.Action{grant.Read, grant.Write}, Since: since, Until: until, From: 17, By: owner.DID(),
 		Box: 3, Slot: 4, Delivered: delivered(ref),
 	}
-	message, err := g.statement()
-	statement("grant", message, err)
+	statement("grant", g)
 	e := &ending{At: since.Add(1500 * time.Millisecond), Reason: revoked, To: 21, By: owner.DID()}
-	message, err = e.statement(g)
-	statement("end of the grant", message, err)
+	statement("end of the grant", e.of(g))
 	c := &certificate{Grant: g.ID, Scope: g.Scope, Writer: g.With, Until: until, By: owner.DID()}
-	message, err = c.statement()
-	statement("certificate", message, err)
+	statement("certificate", c)
 	s := &slot{Grant: g.ID, Ref: newRefJSON(ref), Until: until, By: owner.DID()}
-	message, err = s.statement()
-	statement("slot", message, err)
+	statement("slot", s)
 	d := &delivery{
 		Type: deliveryType, Version: deliveryVersion, Vault: a.URL, Grant: g.ID, From: owner.DID(), To: reader.DID(),
 		Name: "album", Folder: true, Ref: newRefJSON(ref), Actions: []grant.Action{grant.Read}, Since: since, Until: until,
 		Seed: key[:], Capability: jsontext.Value(`{"id":"urn:uuid:0"}`), Box: newRefJSON(seal.Ref{ID: id, Key: key}), Slot: 4,
 		Above: []coffer.ObjectID{{1}},
 	}
-	message, err = d.statement()
-	statement("delivery", message, err)
+	statement("delivery", d)
 	r := &requestJSON{
 		Type: requestType, Version: askVersion, Vault: a.URL, Token: id[:], Card: "coffer-card:AQ", Reason: "surgery",
 		Fields: []string{"blood"}, Reply: placeJSON{id, key[:]}, Time: since,
 	}
-	message, err = r.statement()
-	statement("request", message, err)
+	statement("request", r)
 
 	line("\nproof of writing, sequence 3, content {}\n  %s",
 		base64.RawURLEncoding.EncodeToString(proof(ref, 3, []byte("{}"))))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"path"
 	"slices"
-	"sync"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
@@ -249,20 +248,7 @@ func (w *worker) readAll(ctx context.Context, v *view, found []tree.Found) ([]*r
 	}
 	out := make([]*revision, len(found))
 	errs := make([]error, len(found))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range 2 * w.a.Workers {
-		workers.Go(func() {
-			for i := range next {
-				out[i], errs[i] = w.a.readNode(ctx, v, found[i].Node)
-			}
-		})
-	}
-	for i := range found {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
+	w.a.several(len(found), func(i int) { out[i], errs[i] = w.a.readNode(ctx, v, found[i].Node) })
 	for i, err := range errs {
 		if err != nil && !w.pass(found[i].Node.Ref.ID, err) {
 			return nil, err

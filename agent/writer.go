@@ -94,8 +94,7 @@ func (v *view) writers(ctx context.Context, ref seal.Ref, chain []coffer.ObjectI
 			return false
 		}
 		c := m.Certificate
-		message, err := c.statement()
-		if c.Writer != o.Author || !a.isOwner(c.By) || a.signedBy(ctx, c.By, message, c.Statement, err) != nil ||
+		if c.Writer != o.Author || !a.isOwner(c.By) || a.signedBy(ctx, c.By, c, c.Statement) != nil ||
 			!o.Time.Before(c.Until) {
 			return false
 		}
