@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -18,6 +19,7 @@ type model struct {
 	documents map[coffer.ObjectID]*coffer.Document
 	taken     map[coffer.ObjectID]bool
 	chunks    map[place]store.Chunk
+	kept      map[revision]replaced
 	feed      []coffer.Change
 	last      uint64
 	law       uint64
@@ -28,25 +30,48 @@ type place struct {
 	set, index uint64
 }
 
+type revision struct {
+	id       coffer.ObjectID
+	sequence uint64
+}
+
+// A replaced revision is one that is kept.
+type replaced struct {
+	*coffer.Document
+	at time.Time
+}
+
 func newModel() *model {
 	return &model{
 		documents: make(map[coffer.ObjectID]*coffer.Document),
 		taken:     make(map[coffer.ObjectID]bool),
 		chunks:    make(map[place]store.Chunk),
+		kept:      make(map[revision]replaced),
 	}
 }
 
 func (m *model) clone() *model {
-	return &model{maps.Clone(m.documents), maps.Clone(m.taken), maps.Clone(m.chunks), slices.Clone(m.feed), m.last, m.law}
+	return &model{
+		maps.Clone(m.documents), maps.Clone(m.taken), maps.Clone(m.chunks), maps.Clone(m.kept), slices.Clone(m.feed),
+		m.last, m.law,
+	}
+}
+
+func size(d *coffer.Document) int64 {
+	n := len(d.Body)
+	for _, t := range d.Tags {
+		n += len(t.Key + t.Name + t.Value)
+	}
+	return int64(n)
 }
 
 func (m *model) usage() store.Usage {
 	u := store.Usage{Documents: int64(len(m.documents)), Changes: m.last, Law: m.law}
 	for _, d := range m.documents {
-		u.Bytes += int64(len(d.Body))
-		for _, t := range d.Tags {
-			u.Bytes += int64(len(t.Key + t.Name + t.Value))
-		}
+		u.Bytes += size(d)
+	}
+	for _, r := range m.kept {
+		u.Bytes += size(r.Document)
 	}
 	for _, c := range m.chunks {
 		u.Bytes += c.Ref.Size
@@ -144,6 +169,9 @@ func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 			}
 		}
 		r.Released = append(r.Released, m.release(id, true, set)...)
+		if w.Keep && present != nil && d.Sequence != present.Sequence {
+			m.kept[revision{id, present.Sequence}] = replaced{present, c.Time}
+		}
 		m.documents[id], m.taken[id] = d, true
 		c.Kind, c.Sequence, c.Rev = coffer.Accepted, d.Sequence, d.Rev()
 	case w.Erase != nil:
@@ -152,6 +180,7 @@ func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 		}
 		r.Released = m.release(id, false, 0)
 		delete(m.documents, id)
+		maps.DeleteFunc(m.kept, func(at revision, _ replaced) bool { return at.id == id })
 		c.Kind, c.Sequence = coffer.Erased, present.Sequence
 	case w.Attach != nil:
 		if present == nil {
@@ -176,8 +205,12 @@ func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 		}
 		delete(m.chunks, p)
 		r.Released = []string{old.Blob}
+	case w.Govern:
+		m.law++
 	case w.Purge:
-		*m = model{newModel().documents, newModel().taken, newModel().chunks, nil, m.last, m.law + 1}
+		last, law := m.last, m.law
+		*m = *newModel()
+		m.last, m.law = last, law+1
 		c.Kind = coffer.VaultErased
 		r.Purged = true
 	}
@@ -193,6 +226,42 @@ func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 		return r, coffer.Exhausted
 	}
 	return r, coffer.Other
+}
+
+// all carries out the writes of a commit, or none, and says which kind of rule they break, and whether it is that of laws,
+// which comes first.
+func (m *model) all(writes []store.Write) (results []store.Result, broken coffer.Kind, moved bool) {
+	for _, w := range writes {
+		if w.Law != nil && *w.Law != m.law {
+			return nil, coffer.Conflict, true
+		}
+	}
+	next := m.clone()
+	for _, w := range writes {
+		r, broken := next.apply(w)
+		if broken != coffer.Other {
+			return nil, broken, false
+		}
+		slices.Sort(r.Released)
+		results = append(results, r)
+	}
+	*m = *next
+	return results, coffer.Other, false
+}
+
+// revision returns a revision that is present or kept, or nil.
+func (m *model) revision(id coffer.ObjectID, sequence uint64) *coffer.Document {
+	if d := m.documents[id]; d != nil && d.Sequence == sequence {
+		return d
+	}
+	return m.kept[revision{id, sequence}].Document
+}
+
+// compact drops kept revisions and returns how many.
+func (m *model) compact(before time.Time) int64 {
+	n := len(m.kept)
+	maps.DeleteFunc(m.kept, func(_ revision, r replaced) bool { return r.at.Before(before) })
+	return int64(n - len(m.kept))
 }
 
 // matches reports whether a query selects a document, limit and place aside.
@@ -243,6 +312,35 @@ type dice struct {
 
 func (x *dice) chance(percent int) bool { return x.IntN(100) < percent }
 
+// newDice returns dice over 40 objects.
+func newDice(r *rand.Rand) *dice {
+	x := &dice{Rand: r}
+	for range 40 {
+		x.ids = append(x.ids, x.newID())
+	}
+	return x
+}
+
+func (x *dice) newID() (id coffer.ObjectID) {
+	for i := range id {
+		id[i] = byte(x.IntN(256))
+	}
+	return id
+}
+
+// instant returns a moment among those of writes.
+func (x *dice) instant() time.Time {
+	return store.Instant(instant).Add(time.Duration(x.IntN(1e6)) * time.Millisecond)
+}
+
+// rounds returns n, or a part of it where there is little time.
+func rounds(n int) int {
+	if testing.Short() {
+		return max(1, n/5)
+	}
+	return n
+}
+
 func (x *dice) id() coffer.ObjectID { return x.ids[x.IntN(len(x.ids))] }
 
 func (x *dice) text() string { return string(rune('a' + x.IntN(4))) }
@@ -264,9 +362,21 @@ func (x *dice) tags() (tags []coffer.Tag) {
 // write returns a write that often keeps the rules and sometimes does not.
 func (x *dice) write(m *model, vault coffer.VaultID, used map[coffer.ObjectID]bool) (w store.Write) {
 	w = store.Write{Vault: vault, By: x.text(), Time: instant.Add(time.Duration(x.IntN(1e9)) * time.Microsecond)}
+	if x.chance(15) {
+		law := m.law
+		if x.chance(10) {
+			law = uint64(x.IntN(int(law) + 2))
+		}
+		w.Law = &law
+	}
+	if x.chance(4) && !used[coffer.ObjectID{}] {
+		used[coffer.ObjectID{}] = true
+		w.Govern = true
+		return w
+	}
 	id := x.id()
 	for used[id] {
-		id = coffer.NewObjectID()
+		id = x.newID()
 	}
 	used[id] = true
 	present := m.documents[id]
@@ -311,6 +421,7 @@ func (x *dice) write(m *model, vault coffer.VaultID, used map[coffer.ObjectID]bo
 			}
 		}
 		w.Document = d
+		w.Keep = x.chance(40)
 	case k < 70:
 		w.Erase = &id
 	case k < 92:
@@ -362,12 +473,9 @@ func (x *dice) query() coffer.Query {
 
 // random compares the store with the model over many random writes and queries.
 func random(b *bench) {
-	x := &dice{Rand: rng(b.T)}
-	for range 40 {
-		x.ids = append(x.ids, coffer.NewObjectID())
-	}
+	x := newDice(rng(b.T))
 	m := newModel()
-	for round := range 1500 {
+	for round := range rounds(1500) {
 		var writes []store.Write
 		used := make(map[coffer.ObjectID]bool)
 		for range 1 + max(0, x.IntN(8)-4) {
@@ -388,6 +496,15 @@ func random(b *bench) {
 				b.Fatalf("round %d: count %+v: %d, %v", round, q, n, err)
 			}
 		}
+		if id, sequence := x.id(), uint64(x.IntN(5)); !b.compareRevision(m, id, sequence) {
+			b.Fatalf("round %d: a revision is another", round)
+		}
+		if x.chance(2) {
+			before := x.instant()
+			if n, err := b.Compact(b.ctx, before); err != nil || n != m.compact(before) {
+				b.Fatalf("round %d: Compact: %d, %v", round, n, err)
+			}
+		}
 		if round%100 == 99 {
 			if x.chance(50) {
 				b.reopen()
@@ -400,35 +517,35 @@ func random(b *bench) {
 // compare applies writes to both, and compares what they answer.
 func (b *bench) compare(m *model, writes []store.Write) {
 	b.Helper()
-	next := m.clone()
-	var want []store.Result
-	var broken coffer.Kind
-	for _, w := range writes {
-		var r store.Result
-		if r, broken = next.apply(w); broken != coffer.Other {
-			break
-		}
-		want = append(want, r)
-	}
+	want, broken, moved := m.all(writes)
 	got, err := b.Apply(b.ctx, writes...)
 	if broken != coffer.Other {
-		if !errors.Is(err, broken) {
-			b.Fatalf("Apply: %v, want %v", err, broken)
+		if !errors.Is(err, broken) || errors.Is(err, store.Moved) != moved {
+			b.Fatalf("Apply: %v, want %v, for a law that moved: %v", err, broken, moved)
 		}
 		return
 	}
 	if err != nil {
 		b.Fatalf("Apply: %v, want no error", err)
 	}
-	*m = *next
-	for i := range want {
-		g, w := got[i], want[i]
+	for i, w := range want {
+		g := got[i]
 		slices.Sort(g.Released)
-		slices.Sort(w.Released)
 		if g.Change != w.Change || g.Purged != w.Purged || !slices.Equal(g.Released, w.Released) {
 			b.Fatalf("result %d: %+v, want %+v", i, g, w)
 		}
 	}
+}
+
+// compareRevision reports whether both have the same revision, or none.
+func (b *bench) compareRevision(m *model, id coffer.ObjectID, sequence uint64) bool {
+	b.Helper()
+	got, err := b.Revision(b.ctx, b.vault, id, sequence)
+	want := m.revision(id, sequence)
+	if want == nil {
+		return got == nil && errors.Is(err, coffer.NotExist)
+	}
+	return err == nil && got.ID == id && got.Rev() == want.Rev()
 }
 
 // compareAll compares all that there is to read.
@@ -447,6 +564,11 @@ func (b *bench) compareAll(m *model, ids []coffer.ObjectID) {
 			b.hasNot(id)
 		}
 	}
+	for at := range m.kept {
+		if !b.compareRevision(m, at.id, at.sequence) {
+			b.Fatal("a kept revision is another")
+		}
+	}
 	recorded := 0
 	err := b.Check(b.ctx, func(s string) { b.Errorf("Check: %s", s) }, func(c store.Chunk) {
 		recorded++
@@ -461,5 +583,26 @@ func (b *bench) compareAll(m *model, ids []coffer.ObjectID) {
 		if got, err := b.Chunk(b.ctx, b.vault, p.id, p.set, p.index); err != nil || got != c {
 			b.Fatalf("Chunk: %+v, %v", got, err)
 		}
+	}
+	if meter, ok := b.Store.(store.Meter); ok {
+		u := m.usage()
+		want := store.Stats{Vaults: int64(min(u.Changes, 1)), Documents: u.Documents, Bytes: u.Bytes, Changes: int64(u.Changes)}
+		b.measures(meter, want)
+	}
+}
+
+// measures checks what a store says it holds, sizes of disk and memory aside.
+func (b *bench) measures(meter store.Meter, want store.Stats) {
+	b.Helper()
+	got, err := meter.Stats(b.ctx)
+	if err != nil {
+		b.Fatalf("Stats: %v", err)
+	}
+	if got.Disk < 0 || got.Memory < 0 {
+		b.Fatalf("Stats: %d bytes of disk, %d of memory", got.Disk, got.Memory)
+	}
+	got.Disk, got.Memory = 0, 0
+	if got != want {
+		b.Fatalf("Stats: %+v, want %+v", got, want)
 	}
 }

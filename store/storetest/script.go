@@ -578,13 +578,17 @@ func closed(b *bench) {
 	_, count := b.Count(b.ctx, b.vault, coffer.Query{})
 	_, usage := b.Usage(b.ctx, b.vault)
 	_, chunk := b.Chunk(b.ctx, b.vault, d.ID, 0, 0)
+	_, revision := b.Revision(b.ctx, b.vault, d.ID, 0)
+	_, compact := b.Compact(b.ctx, later)
 	var query, changes error
 	for _, query = range b.Query(b.ctx, b.vault, coffer.Query{}) {
 	}
 	for _, changes = range b.Changes(b.ctx, b.vault, 0) {
 	}
 	check := b.Check(b.ctx, func(string) {}, nil)
-	for i, err := range []error{get, apply, count, usage, chunk, query, changes, check, b.Close()} {
+	for i, err := range []error{
+		get, apply, count, usage, chunk, revision, compact, query, changes, check, b.optional(), b.Close(),
+	} {
 		if !errors.Is(err, coffer.Unavailable) {
 			b.Errorf("call %d after Close: %v, want Unavailable", i, err)
 		}
@@ -599,13 +603,15 @@ func cancelled(b *bench) {
 	late := document("late")
 	_, apply := b.Apply(ctx, b.put(late))
 	_, get := b.Get(ctx, b.vault, d.ID)
+	_, revision := b.Revision(ctx, b.vault, d.ID, 0)
+	_, compact := b.Compact(ctx, later)
 	var query, changes error
 	for _, query = range b.Query(ctx, b.vault, coffer.Query{}) {
 	}
 	for _, changes = range b.Changes(ctx, b.vault, 0) {
 	}
 	check := b.Check(ctx, func(string) {}, nil)
-	for i, err := range []error{apply, get, query, changes, check} {
+	for i, err := range []error{apply, get, revision, compact, query, changes, check} {
 		if !errors.Is(err, context.Canceled) {
 			b.Errorf("call %d: %v, want %v", i, err, context.Canceled)
 		}

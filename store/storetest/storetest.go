@@ -38,6 +38,10 @@ func Run(t *testing.T, disk Disk) {
 		{"patches", patches},
 		{"present", present},
 		{"limits", limits},
+		{"laws", laws},
+		{"revisions", revisions},
+		{"keptStreams", keptStreams},
+		{"compaction", compaction},
 		{"feed", feed},
 		{"queries", queries},
 		{"manyNames", manyNames},
@@ -51,7 +55,14 @@ func Run(t *testing.T, disk Disk) {
 		{"raceInFeed", raceInFeed},
 		{"raceWithReaders", raceWithReaders},
 		{"raceForPatch", raceForPatch},
+		{"raceForLaw", raceForLaw},
+		{"raceWithCompaction", raceWithCompaction},
 		{"random", random},
+		{"shared", shared},
+		{"raceInShared", raceInShared},
+		{"watched", watched},
+		{"rebuilt", rebuilt},
+		{"measured", measured},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			b := &bench{T: t, ctx: t.Context(), open: disk(t), vault: coffer.NewVaultID()}
