@@ -1,0 +1,45 @@
+package s3
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+
+	"github.com/cofferhq/coffer/internal/servers"
+	"github.com/cofferhq/coffer/store/blob"
+	"github.com/cofferhq/coffer/store/blob/blobtest"
+)
+
+// inProcess returns the URL of a bucket of a server in this process, which keeps all in memory.
+func inProcess(t testing.TB) string {
+	t.Helper()
+	server := httptest.NewServer(gofakes3.New(s3mem.New()).Server())
+	t.Cleanup(server.Close)
+	return "s3+http://key:secret@" + strings.TrimPrefix(server.URL, "http://") + "/bucket"
+}
+
+func on(t testing.TB, url string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), url, Options{Create: true})
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return s
+}
+
+func TestStore(t *testing.T) {
+	blobtest.Run(t, func(t *testing.T) func() blob.Store {
+		url := servers.Bucket(t) + "/some/prefix"
+		return func() blob.Store { return on(t, url) }
+	})
+}
+
+func TestStoreInProcess(t *testing.T) {
+	blobtest.Run(t, func(t *testing.T) func() blob.Store {
+		url := inProcess(t)
+		return func() blob.Store { return on(t, url) }
+	}, "memory")
+}
