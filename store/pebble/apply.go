@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -34,6 +35,7 @@ type step struct {
 	insert  bool       // it has no parents
 	base    coffer.Rev // its only parent, or zero; of other acts: what must be present, or zero
 	reindex bool
+	keep    bool // what it replaces
 	keeps   uint64
 	chunks  uint64 // of the set that is patched
 	patch   uint64 // the set that it is patched with; 0 if none is
@@ -44,6 +46,15 @@ type step struct {
 	prior prior // of what a document or an erasure replaces
 
 	chunk store.Chunk // of an attachment or a detachment
+
+	forget  []due // kept revisions of the object that are due
+	dropped int64 // how many of them there were; set when the step is carried out
+}
+
+// A due is a kept revision as the queue has it.
+type due struct {
+	keptName
+	size int64
 }
 
 // An act is what a step does.
@@ -56,14 +67,17 @@ const (
 	detach
 	govern
 	purge
+	forget
 )
 
-// A prior is what the caller found before it queued: index and stream of the present revision, if there was one. Since
-// rev is a hash of the document, it stays right for as long as the present revision has that rev.
+// A prior is what the caller found before it queued: index and stream of the present revision, if there was one, and its
+// record, if it is to be kept. Since rev is a hash of the document, it stays right for as long as the present revision
+// has that rev.
 type prior struct {
 	rev    coffer.Rev
 	index  index
 	stream *coffer.Stream
+	record []byte
 }
 
 // Apply carries out writes; see [store.Store].
@@ -86,23 +100,31 @@ func (s *Store) Apply(ctx context.Context, writes ...store.Write) ([]store.Resul
 		}
 		c.bytes += c.steps[i].cost()
 	}
+	if err := s.commit(ctx, op, c); err != nil {
+		return nil, err
+	}
+	return c.results, nil
+}
+
+// commit queues a call and waits until it is durable, or refused. Only then may the caller look at it again.
+func (s *Store) commit(ctx context.Context, op string, c *call) error {
 	select {
 	case s.queue <- c:
 	case <-ctx.Done():
-		return nil, coffer.E(op, coffer.Unavailable, ctx.Err())
+		return coffer.E(op, coffer.Unavailable, ctx.Err())
 	case <-s.health.dead:
-		return nil, s.health.failure(op)
+		return s.health.failure(op)
 	}
 	select {
 	case <-c.done:
 	case <-s.health.dead:
-		return nil, s.health.failure(op)
+		return s.health.failure(op)
 	case <-ctx.Done():
 		// Either the writer will pass it by, or it is being carried out and nobody waits for it.
 		c.taken.CompareAndSwap(false, true)
-		return nil, coffer.E(op, coffer.Unavailable, ctx.Err())
+		return coffer.E(op, coffer.Unavailable, ctx.Err())
 	}
-	return c.results, c.err
+	return c.err
 }
 
 // prepare does all of a write that needs no order: naming, encoding, hashing, and reading what it replaces.
@@ -121,7 +143,7 @@ func (s *Store) prepare(t *step, w *store.Write) (err error) {
 		if len(d.Parents) == 1 {
 			t.base = d.Parents[0]
 		}
-		t.reindex = w.Reindex
+		t.reindex, t.keep = w.Reindex, w.Keep
 		t.keeps = store.Keeps(d)
 		if d.Stream != nil {
 			t.chunks, t.patch = d.Stream.Chunks, d.Stream.Patch
@@ -131,12 +153,12 @@ func (s *Store) prepare(t *step, w *store.Write) (err error) {
 		t.record = appendRevision(make([]byte, 0, int(t.size)+64+8*len(d.Tags)+32*len(d.Parents)), d, t.change.Rev)
 		t.index = indexOf(d.Tags)
 		if !t.insert {
-			t.prior, err = s.prior(t.vault, t.id)
+			t.prior, err = s.prior(t.vault, t.id, t.keep)
 		}
 	case w.Erase != nil:
 		t.act = erase
 		t.change.Kind = coffer.Erased
-		t.prior, err = s.prior(t.vault, t.id)
+		t.prior, err = s.prior(t.vault, t.id, false)
 	case w.Attach != nil:
 		t.act = attach
 		t.chunk = *w.Attach
@@ -153,13 +175,18 @@ func (s *Store) prepare(t *step, w *store.Write) (err error) {
 }
 
 // cost is about how many bytes a step adds to a batch.
-func (t *step) cost() int { return len(t.record) + 64*(len(t.index)+len(t.prior.index)) + 256 }
+func (t *step) cost() int {
+	return len(t.record) + len(t.prior.record) + 64*(len(t.index)+len(t.prior.index)) + 128*len(t.forget) + 256
+}
 
 // prior reads what is present; there may be nothing.
-func (s *Store) prior(v coffer.VaultID, id coffer.ObjectID) (p prior, err error) {
+func (s *Store) prior(v coffer.VaultID, id coffer.ObjectID, keep bool) (p prior, err error) {
 	err = s.read(appendObject(nil, v, docTable, id), func(b []byte) error {
 		rev, tags, stream, err := decodePrior(b)
-		p = prior{rev, indexOf(tags), stream}
+		p = prior{rev: rev, index: indexOf(tags), stream: stream}
+		if keep {
+			p.record = bytes.Clone(b)
+		}
 		return err
 	})
 	if errors.Is(err, coffer.NotExist) {

@@ -47,7 +47,8 @@ func BenchmarkInsert(b *testing.B) {
 				s := on(b, b.TempDir(), o.Options)
 				defer s.Close()
 				compactions := new(scheduler)
-				db, err := engine.Open(b.TempDir(), engineOptions(o.Options, newHealth(nil), compactions))
+				dir := b.TempDir()
+				db, err := engine.Open(dir, engineOptions(dir, o.Options, newHealth(nil), compactions))
 				if err != nil {
 					b.Fatal(err)
 				}

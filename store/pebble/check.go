@@ -27,6 +27,7 @@ func (s *Store) Check(ctx context.Context, report func(string), chunk func(store
 	defer w.close()
 	all, at := w.iterator(), w.iterator()
 	c := &census{at: at, report: report, chunk: chunk}
+	traced := false
 	for all.First(); all.Valid(); all.Next() {
 		if err := ctx.Err(); err != nil {
 			return coffer.E(op, coffer.Unavailable, err)
@@ -35,7 +36,22 @@ func (s *Store) Check(ctx context.Context, report func(string), chunk func(store
 		if bytes.Equal(key, formatKey) {
 			continue
 		}
-		if len(key) < restAt || key[0] != 1 {
+		switch {
+		case len(key) == dueLen && key[0] == dueKeys:
+			if value, err := all.ValueAndErr(); err != nil {
+				report("the storage engine found damage")
+				return failure(op, err)
+			} else if _, err := decodeDue(value); err != nil {
+				report("a place in the queue of kept revisions does not decode")
+			}
+			continue
+		case len(key) > 0 && key[0] == traceKeys:
+			if !traced {
+				report("a rebuilding was cut off: it should be done again")
+			}
+			traced = true
+			continue
+		case len(key) < restAt || key[0] != vaultKeys:
 			report("a key is of no known form")
 			continue
 		}
@@ -76,6 +92,9 @@ type census struct {
 	chunked  int64        // objects with chunks attached, by their chunks
 	headed   int64        // the same, by their heads
 	owner    *owner       // of the chunks being read
+	keepers  int64        // objects with kept revisions, by these
+	keeping  int64        // the same, by their heads
+	keeper   *keeper      // of the kept revisions being read
 	expected [256]int64   // entries of an index, by table, that documents have
 	found    [256]int64   // entries of an index that there are
 	changed  bool         // a change was read
@@ -87,6 +106,16 @@ type owner struct {
 	present    bool
 	sets       [2]uint64 // that it may have
 	said, seen uint64    // how many chunks it has
+}
+
+// A keeper is the object whose kept revisions are being read.
+type keeper struct {
+	id         coffer.ObjectID
+	head       head
+	present    bool
+	revisions  uint64
+	size       int64
+	incomplete bool // one does not decode, so that the size is not known
 }
 
 // lookup returns the value of a key, or false.
@@ -111,6 +140,9 @@ func (c *census) count(key, value []byte) {
 	if table != chunkTable {
 		c.disown()
 	}
+	if table != keptTable {
+		c.keepNoMore()
+	}
 	if len(rest) != restLen(table) {
 		c.report("a key is of no known form")
 		return
@@ -124,6 +156,8 @@ func (c *census) count(key, value []byte) {
 		c.countChange(key, value)
 	case headTable:
 		c.countHead(coffer.ObjectID(rest), value)
+	case keptTable:
+		c.countKept(key, value)
 	case usageTable:
 		u, err := decodeUsage(value)
 		if err != nil {
@@ -224,6 +258,48 @@ func (c *census) countDocument(id coffer.ObjectID, value []byte) {
 	}
 }
 
+func (c *census) countKept(key, value []byte) {
+	id, name := keptAt(key)
+	if c.keeper == nil || c.keeper.id != id {
+		c.keepNoMore()
+		h, ok := c.head(id)
+		c.keeper = &keeper{id: id, head: h, present: ok && h.present}
+		c.keepers++
+		if !c.keeper.present {
+			c.report("a revision is kept of nothing")
+		}
+	}
+	k := c.keeper
+	k.revisions++
+	d, rev, err := decodeRevision(value, id)
+	if err != nil {
+		k.incomplete = true
+		c.report("a kept revision does not decode")
+		return
+	}
+	size := store.Size(d)
+	k.size += size
+	c.seen.Bytes += size
+	if d.Rev() != rev || d.Sequence != name.sequence {
+		c.report("a kept revision does not hash to its name")
+	}
+	if k.present && name.sequence >= k.head.sequence {
+		c.report("a kept revision was never replaced")
+	}
+	place, ok := c.lookup(appendDue(nil, c.vault, id, name.sequence, name.time))
+	if said, err := decodeDue(place); !ok || err == nil && said != size {
+		c.report("a kept revision is not in the queue as it should be")
+	}
+}
+
+func (c *census) keepNoMore() {
+	if k := c.keeper; k != nil && k.present &&
+		(k.head.kept.revisions != k.revisions || k.head.kept.size != k.size && !k.incomplete) {
+		c.report("an object has more or fewer kept revisions than it should")
+	}
+	c.keeper = nil
+}
+
 func (c *census) countChange(key, value []byte) {
 	change, err := decodeChangeAt(key, value)
 	if err != nil {
@@ -248,6 +324,9 @@ func (c *census) countHead(id coffer.ObjectID, value []byte) {
 		if h.chunks > 0 {
 			c.headed++
 		}
+		if h.kept.revisions > 0 {
+			c.keeping++
+		}
 	}
 	kind := coffer.Erased
 	if h.present {
@@ -264,6 +343,7 @@ func (c *census) countHead(id coffer.ObjectID, value []byte) {
 // sum compares what was counted of a vault with what should be.
 func (c *census) sum() {
 	c.disown()
+	c.keepNoMore()
 	if c.vault == (coffer.VaultID{}) {
 		return
 	}
@@ -272,6 +352,9 @@ func (c *census) sum() {
 	}
 	if c.headed > c.chunked {
 		c.report("an object has more or fewer chunks than it should")
+	}
+	if c.keeping > c.keepers {
+		c.report("an object has more or fewer kept revisions than it should")
 	}
 	for _, table := range [...]byte{nameTable, tagTable, uniqueTable} {
 		for range c.found[table] - c.expected[table] {

@@ -8,9 +8,10 @@ import (
 
 // A disk is a file system for the engine. When it fails to write a log or a file of separated documents, the engine ends
 // the process, one way or another. So it is not told: the store is marked as broken, every caller is answered, and the
-// operation does not return.
+// operation does not return. Copies in other folders are no part of the store.
 type disk struct {
 	vfs.FS
+	dir    string // of the store, as PathDir gives it
 	health *health
 }
 
@@ -30,8 +31,12 @@ func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File
 }
 
 func (d *disk) file(name string, f vfs.File, err error) (vfs.File, error) {
-	if !strings.HasSuffix(name, ".log") && !strings.HasSuffix(name, ".blob") {
+	vitally := strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".blob")
+	if !vitally || d.FS.PathDir(name) != d.dir {
 		return f, err
+	}
+	if err != nil && !d.health.opened.Load() {
+		return f, err // the engine gives up opening
 	}
 	d.health.require(err)
 	return &vital{f, d.health}, nil

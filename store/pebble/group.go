@@ -107,7 +107,7 @@ func (s *Store) fill(g *group, first *call) (left *call) {
 		err = s.db.Apply(g.batch, engine.NoSync)
 	}
 	if err != nil {
-		s.health.fail()
+		s.health.fail(err)
 	}
 	return left
 }
@@ -163,7 +163,7 @@ func (s *Store) settle() {
 	for g := range s.groups {
 		if s.sync && !g.batch.Empty() {
 			if err := g.batch.SyncWait(); err != nil {
-				s.health.fail()
+				s.health.fail(err)
 			}
 		}
 		if s.health.broken() { // all groups that follow rest upon this one

@@ -2,11 +2,14 @@ package pebble
 
 import (
 	"errors"
+	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	engine "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/cofferhq/coffer"
 )
@@ -15,8 +18,10 @@ import (
 // may hold keys.
 type health struct {
 	logger *slog.Logger
+	opened atomic.Bool // from then on, the engine tries again what failed in the background
 	once   sync.Once
-	dead   chan struct{} // closed when the store is broken
+	why    string        // the store is broken; empty if that is not known
+	dead   chan struct{} // closed when the store is broken, after why was set
 }
 
 func newHealth(logger *slog.Logger) *health {
@@ -35,15 +40,21 @@ func (h *health) Errorf(string, ...any) {}
 // return: going on would damage what is on the disk. Other users of the engine end the process. Here the store is marked
 // as broken, so that every caller is answered, and this goroutine stands still with all that it has locked, so that the
 // engine does nothing more.
-func (h *health) Fatalf(string, ...any) {
-	h.fail()
+func (h *health) Fatalf(_ string, args ...any) {
+	var err error
+	for _, a := range args {
+		if e, ok := a.(error); ok {
+			err = e
+		}
+	}
+	h.fail(err)
 	select {}
 }
 
 // require does not return when there is an error, as Fatalf.
 func (h *health) require(err error) {
 	if err != nil {
-		h.fail()
+		h.fail(err)
 		select {}
 	}
 }
@@ -56,14 +67,20 @@ func (h *health) damage(engine.DataCorruptionInfo) {
 }
 
 func (h *health) backgroundError(err error) {
+	if !h.opened.Load() {
+		h.require(err) // opening would wait for ever
+	}
 	if h.logger != nil {
 		h.logger.Error("storage engine: background work failed and will be tried again", "reason", reason(err))
 	}
 }
 
-// fail marks the store as broken.
-func (h *health) fail() {
+// fail marks the store as broken, by an error that may be nil.
+func (h *health) fail(err error) {
 	h.once.Do(func() {
+		if err != nil {
+			h.why = reason(err)
+		}
 		if h.logger != nil { // first: once it is known that the store is broken, so is why
 			h.logger.Error("storage engine: cannot go on; the store must be opened anew")
 		}
@@ -82,7 +99,13 @@ func (h *health) broken() bool {
 
 // failure is the error of every call once the store is broken.
 func (h *health) failure(op string) error {
-	return coffer.Errorf(op, coffer.Unavailable, "the storage engine failed; the store must be opened anew")
+	switch {
+	case h.why == "":
+		return coffer.Errorf(op, coffer.Unavailable, "the storage engine failed; the store must be opened anew")
+	case !h.opened.Load():
+		return coffer.Errorf(op, coffer.Unavailable, h.why)
+	}
+	return coffer.Errorf(op, coffer.Unavailable, h.why+"; the store must be opened anew")
 }
 
 // guard calls f and reports whether it returned: the engine may stop it for ever, see Fatalf.
@@ -115,6 +138,12 @@ func reason(err error) string {
 	switch {
 	case engine.IsCorruptionError(err):
 		return "the storage engine found damage"
+	case vfs.IsNoSpaceError(err) || errors.Is(err, syscall.EDQUOT):
+		return "the disk is full"
+	case errors.Is(err, syscall.EROFS):
+		return "the disk may only be read: its file system is read-only"
+	case errors.Is(err, fs.ErrPermission):
+		return "this user may not write to the folder"
 	case errors.As(err, &no):
 		return no.Error()
 	default:

@@ -18,6 +18,8 @@ type verdict struct {
 	old      index         // before
 	released []chunkName   // chunks to forget
 	moved    []store.Chunk // chunks to record: those of a patch, in their new places
+	keeps    *due          // the present revision is kept as this
+	forgets  []keptName    // kept revisions to drop
 	result   store.Result
 }
 
@@ -109,6 +111,8 @@ func (s *Store) weigh(total *tally, t *step, v *verdict, holders map[unique]coff
 	case govern:
 		total.after.Law++
 		return nil
+	case forget:
+		return s.weighKept(total, t, v)
 	case purge:
 		u = store.Usage{Changes: u.Changes, Law: u.Law + 1}
 		v.result.Purged = true
@@ -173,7 +177,13 @@ func (s *Store) weighObject(u *store.Usage, t *step, v *verdict, holders map[uni
 			u.Documents++
 		}
 		u.Bytes += t.size - h.size
-		v.head = head{present: true, sequence: sequence, rev: t.change.Rev, size: t.size, chunks: h.chunks}
+		v.head = head{present: true, sequence: sequence, rev: t.change.Rev, size: t.size, chunks: h.chunks, kept: h.kept}
+		if t.keep && h.present && sequence != h.sequence {
+			u.Bytes += h.size
+			v.head.kept.revisions++
+			v.head.kept.size += h.size
+			v.keeps = &due{keptName{h.sequence, uint64(t.change.Time.UnixMilli())}, h.size}
+		}
 
 	case erase:
 		if !h.present {
@@ -191,8 +201,11 @@ func (s *Store) weighObject(u *store.Usage, t *step, v *verdict, holders map[uni
 		if err := s.release(u, t, &h, v, false); err != nil {
 			return err
 		}
+		if v.forgets, err = s.keptOf(t.vault, t.id, &h); err != nil {
+			return err
+		}
 		u.Documents--
-		u.Bytes -= h.size
+		u.Bytes -= h.size + h.kept.size
 		t.change.Sequence = h.sequence
 		v.head = head{sequence: h.sequence}
 
@@ -208,7 +221,7 @@ func (s *Store) oldIndex(t *step, h *head) (index, error) {
 		return nil, nil
 	}
 	if t.prior.rev != h.rev {
-		p, err := s.prior(t.vault, t.id)
+		p, err := s.prior(t.vault, t.id, t.keep)
 		if err != nil {
 			return nil, err
 		}
@@ -439,6 +452,14 @@ func (g *group) enact(t *step, v *verdict) {
 		}
 		_ = g.batch.Set(g.posting(t, m), value, nil)
 	})
+	for _, n := range v.forgets {
+		g.drop(appendKept(g.key[:0], t.vault, t.id, n.sequence, n.time))
+		g.drop(appendDue(g.key[:0], t.vault, t.id, n.sequence, n.time))
+	}
+	if n := v.keeps; n != nil {
+		_ = g.batch.Set(appendKept(g.key[:0], t.vault, t.id, n.sequence, n.time), t.prior.record, nil)
+		g.set(appendDue(g.key[:0], t.vault, t.id, n.sequence, n.time), encodeDue(g.value[:0], n.size))
+	}
 	for _, n := range v.released {
 		g.drop(appendChunk(g.key[:0], t.vault, t.id, n.set, n.index))
 	}
@@ -447,6 +468,10 @@ func (g *group) enact(t *step, v *verdict) {
 		g.set(appendChunk(g.key[:0], t.vault, t.id, c.Ref.Sequence, c.Ref.Index), encodeChunk(g.value[:0], c))
 	}
 	switch t.act {
+	case forget:
+		if t.dropped == 0 {
+			return // there may be no head
+		}
 	case put:
 		_ = g.batch.Set(appendObject(g.key[:0], t.vault, docTable, t.id), t.record, nil)
 		g.record(t.vault, &v.result.Change)

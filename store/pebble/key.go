@@ -16,6 +16,7 @@ const (
 	feedTable   = 'f'
 	headTable   = 'h'
 	nameTable   = 'n'
+	keptTable   = 'r'
 	usageTable  = 's'
 	tagTable    = 't'
 	uniqueTable = 'u'
@@ -39,7 +40,7 @@ func restLen(table byte) int {
 		return idLen
 	case feedTable:
 		return 8
-	case chunkTable:
+	case chunkTable, keptTable:
 		return idLen + 16
 	case nameTable, tagTable:
 		return hashLen + idLen
@@ -49,12 +50,21 @@ func restLen(table byte) int {
 	return -1
 }
 
+// What keys begin with.
+const (
+	vaultKeys  = 1 // those of vaults
+	dueKeys    = 2 // the queue of kept revisions
+	traceKeys  = 3 // what Rebuild notes and removes again
+	dueLen     = 1 + 8 + 16 + idLen + 8
+	dueVaultAt = 1 + 8
+)
+
 var formatKey = []byte("\x00format")
 
 // A key is built in a buffer of the caller's: each function appends to b.
 
 func appendTable(b []byte, v coffer.VaultID, table byte) []byte {
-	b = append(b, 1)
+	b = append(b, vaultKeys)
 	b = append(b, v[:]...)
 	return append(b, table)
 }
@@ -72,9 +82,55 @@ func appendChunk(b []byte, v coffer.VaultID, id coffer.ObjectID, set, index uint
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, set), index)
 }
 
+// appendKept makes the key of a kept revision, which was replaced at a time in milliseconds.
+func appendKept(b []byte, v coffer.VaultID, id coffer.ObjectID, sequence, time uint64) []byte {
+	b = appendObject(b, v, keptTable, id)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, sequence), time)
+}
+
+// appendDueTime makes the least key of the queue that has the time.
+func appendDueTime(b []byte, time uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(b, dueKeys), time)
+}
+
+// appendDue makes the key of a kept revision in the queue.
+func appendDue(b []byte, v coffer.VaultID, id coffer.ObjectID, sequence, time uint64) []byte {
+	b = appendDueTime(b, time)
+	b = append(b, v[:]...)
+	b = append(b, id[:]...)
+	return binary.BigEndian.AppendUint64(b, sequence)
+}
+
+// appendTrace makes the key under which Rebuild notes the last change of an object.
+func appendTrace(b []byte, v coffer.VaultID, id coffer.ObjectID) []byte {
+	n := len(b)
+	b = appendObject(b, v, headTable, id)
+	b[n] = traceKeys
+	return b
+}
+
+// A keptName is what a kept revision is known by within its object.
+type keptName struct{ sequence, time uint64 }
+
+// keptAt reads the end of the key of a kept revision, which has the right length.
+func keptAt(key []byte) (coffer.ObjectID, keptName) {
+	rest := key[restAt:]
+	return coffer.ObjectID(rest[:idLen]),
+		keptName{binary.BigEndian.Uint64(rest[idLen:]), binary.BigEndian.Uint64(rest[idLen+8:])}
+}
+
+// dueAt reads a key of the queue, which has the right length.
+func dueAt(key []byte) (v coffer.VaultID, id coffer.ObjectID, n keptName) {
+	rest := key[dueVaultAt:]
+	copy(v[:], rest)
+	copy(id[:], rest[len(v):])
+	n = keptName{binary.BigEndian.Uint64(rest[len(v)+idLen:]), binary.BigEndian.Uint64(key[1:])}
+	return v, id, n
+}
+
 // appendTerm makes the key of a term up to where the object follows.
 func appendTerm(b []byte, v coffer.VaultID, t term) []byte {
-	b = append(b, 1)
+	b = append(b, vaultKeys)
 	b = append(b, v[:]...)
 	return append(b, t[:]...)
 }

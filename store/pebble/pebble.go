@@ -42,12 +42,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 
 	engine "github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/cofferhq/coffer"
@@ -76,7 +73,9 @@ type Options struct {
 // A Store is a [store.Store] in a folder.
 type Store struct {
 	db     *engine.DB
+	fs     vfs.FS
 	sync   bool
+	lock   *engine.Lock
 	health *health
 
 	queue   chan *call    // to the goroutine that forms groups
@@ -93,135 +92,6 @@ type Store struct {
 }
 
 var _ store.Store = (*Store)(nil)
-
-// format is the version of keys and records that this package writes.
-const format = 1
-
-// Open opens the store in a folder and makes both if there is none. It fails with Invalid when the folder was written
-// by a later version, with Corrupt when what is there is damaged or something else, and with Unavailable when another
-// process has it open or the disk fails.
-func Open(dir string, o Options) (*Store, error) {
-	const op = "pebble.Open"
-	h := newHealth(o.Logger)
-	var db *engine.DB
-	var err error
-	compactions := new(scheduler)
-	if !h.guard(func() { db, err = engine.Open(dir, engineOptions(o, h, compactions)) }) {
-		return nil, h.failure(op)
-	}
-	if err != nil {
-		if strings.Contains(err.Error(), "written in unknown format major version") { // the engine has no type for it
-			return nil, errLater()
-		}
-		return nil, failure(op, err)
-	}
-	if err := checkFormat(db); err != nil {
-		h.guard(func() { _ = db.Close() })
-		return nil, err
-	}
-	s := &Store{
-		db:      db,
-		sync:    !o.NoSync,
-		health:  h,
-		queue:   make(chan *call, maxGroup),
-		groups:  make(chan *group, 2),
-		stop:    make(chan struct{}),
-		idle:    make(chan struct{}),
-		settled: make(chan struct{}),
-	}
-	go s.form()
-	go s.settle()
-	compactions.start()
-	return s, nil
-}
-
-func engineOptions(o Options, h *health, compactions *scheduler) *engine.Options {
-	const mib = 1 << 20
-	memory := o.Memory
-	if memory == 0 {
-		memory = 16 * mib
-	}
-	memory = max(memory, 2*mib)
-	fs := o.FS
-	if fs == nil {
-		fs = vfs.Default
-	}
-	recent := min(memory/2, 16*mib) // two tables: one is filled while the other is written out
-	e := &engine.Options{
-		CacheSize:                   memory - recent,
-		MemTableSize:                uint64(recent / 2),
-		MemTableStopWritesThreshold: 2,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		LBaseMaxBytes:               32 * mib,
-		MaxOpenFiles:                512,
-		FormatMajorVersion:          engine.FormatValueSeparation,
-		FS:                          &disk{fs, h},
-		Logger:                      h,
-		EventListener: &engine.EventListener{
-			BackgroundError: h.backgroundError, DataCorruption: h.damage,
-		},
-	}
-	e.Experimental.CompactionScheduler = compactions
-	for i := range e.Levels {
-		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		// Bodies are ciphertext, keys are hashes: trying to compress them is in vain.
-		e.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
-		e.TargetFileSizes[i] = min(2*mib<<i, int64(32*mib))
-	}
-	if o.Separate >= 0 {
-		least := o.Separate
-		if least == 0 {
-			least = 512
-		}
-		e.Experimental.ValueSeparationPolicy = func() engine.ValueSeparationPolicy {
-			return engine.ValueSeparationPolicy{
-				Enabled: true, MinimumSize: least, MaxBlobReferenceDepth: 10, TargetGarbageRatio: 0.2,
-			}
-		}
-	}
-	return e
-}
-
-// checkFormat reads the format record, and writes it into a database that holds nothing.
-func checkFormat(db *engine.DB) error {
-	const op = "pebble.Open"
-	value, closer, err := db.Get(formatKey)
-	switch {
-	case err == nil:
-		defer closer.Close()
-		r := reader{b: value}
-		version := r.number()
-		if r.end() != nil || version == 0 {
-			return coffer.Errorf(op, coffer.Corrupt, "the record of the store's format is damaged")
-		}
-		if version > format {
-			return errLater()
-		}
-		return nil
-	case !errors.Is(err, engine.ErrNotFound):
-		return failure(op, err)
-	}
-	it, err := db.NewIter(nil)
-	if err != nil {
-		return failure(op, err)
-	}
-	used := it.First()
-	if err := it.Close(); err != nil {
-		return failure(op, err)
-	}
-	if used {
-		return coffer.Errorf(op, coffer.Corrupt, "the folder holds a database that is not a store")
-	}
-	if err := db.Set(formatKey, appendNumber(nil, format), engine.Sync); err != nil {
-		return failure(op, err)
-	}
-	return nil
-}
-
-func errLater() error {
-	return coffer.Errorf("pebble.Open", coffer.Invalid, "the store was written by a later version of this program")
-}
 
 // enter notes that a call is under way, or says why it cannot be. exit ends what enter allowed.
 func (s *Store) enter(ctx context.Context, op string) error {
@@ -277,7 +147,7 @@ func (s *Store) Close() error {
 		return s.health.failure(op)
 	}
 	var err error
-	if !s.health.guard(func() { err = s.db.Close() }) {
+	if !s.health.guard(func() { err = errors.Join(s.db.Close(), s.lock.Close()) }) {
 		return s.health.failure(op)
 	}
 	if err != nil {

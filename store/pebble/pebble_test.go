@@ -87,7 +87,7 @@ func TestFormat(t *testing.T) {
 	fs := vfs.NewMem()
 	write := func(value []byte) {
 		t.Helper()
-		db, err := engine.Open("store", engineOptions(Options{FS: fs}, newHealth(nil), new(scheduler)))
+		db, err := engine.Open("store", engineOptions("store", Options{FS: fs}, newHealth(nil), new(scheduler)))
 		if err != nil {
 			t.Fatal(err)
 		}

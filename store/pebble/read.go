@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"iter"
-	"time"
 
 	engine "github.com/cockroachdb/pebble/v2"
 
@@ -26,22 +25,6 @@ func (s *Store) Get(ctx context.Context, v coffer.VaultID, id coffer.ObjectID) (
 		return nil, err
 	}
 	return d, nil
-}
-
-// Revision returns a revision of an object by its sequence; see [store.Store].
-func (s *Store) Revision(
-	ctx context.Context, v coffer.VaultID, id coffer.ObjectID, sequence uint64,
-) (*coffer.Document, error) {
-	d, err := s.Get(ctx, v, id)
-	if err == nil && d.Sequence != sequence {
-		return nil, coffer.E("pebble.Revision", coffer.NotExist, nil)
-	}
-	return d, err
-}
-
-// Compact drops kept revisions; see [store.Store].
-func (s *Store) Compact(ctx context.Context, before time.Time) (int64, error) {
-	return 0, nil
 }
 
 // Chunk returns where a chunk is; see [store.Store].

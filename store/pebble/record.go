@@ -80,7 +80,8 @@ func decodePrior(b []byte) (coffer.Rev, []coffer.Tag, *coffer.Stream, error) {
 }
 
 // A head is what is known of an object without its document: form, state (0 erased, 1 present), sequence, number of its
-// last change; and if present rev, size, number of chunks attached.
+// last change; if present rev, size, number of chunks attached; and if revisions are kept how many, and their size: then
+// the form is keptForm.
 type head struct {
 	present  bool
 	sequence uint64
@@ -88,10 +89,24 @@ type head struct {
 	rev      coffer.Rev
 	size     int64
 	chunks   uint64
+	kept     kept
 }
 
+// kept is how many revisions of an object are kept, and their size.
+type kept struct {
+	revisions uint64
+	size      int64
+}
+
+// keptForm is the form of heads of objects with kept revisions.
+const keptForm = 2
+
 func (h *head) append(b []byte) []byte {
-	b = append(b, recordForm, flag(h.present))
+	form := byte(recordForm)
+	if h.kept.revisions > 0 {
+		form = keptForm
+	}
+	b = append(b, form, flag(h.present))
 	b = appendNumber(b, h.sequence)
 	b = appendNumber(b, h.number)
 	if h.present {
@@ -99,12 +114,16 @@ func (h *head) append(b []byte) []byte {
 		b = appendNumber(b, uint64(h.size))
 		b = appendNumber(b, h.chunks)
 	}
+	if form == keptForm {
+		b = appendNumber(b, h.kept.revisions)
+		b = appendNumber(b, uint64(h.kept.size))
+	}
 	return b
 }
 
 func decodeHead(b []byte) (h head, err error) {
 	r := reader{b: b}
-	r.form()
+	form := r.byte()
 	h.present = r.flag()
 	h.sequence = r.number()
 	h.number = r.number()
@@ -113,7 +132,27 @@ func decodeHead(b []byte) (h head, err error) {
 		h.size = r.size()
 		h.chunks = r.number()
 	}
+	switch form {
+	case recordForm:
+	case keptForm:
+		h.kept = kept{r.number(), r.size()}
+		r.bad = r.bad || h.kept.revisions == 0 || !h.present
+	default:
+		r.bad = true
+	}
 	return h, r.end()
+}
+
+// A kept revision is recorded as it was when it was present. In the queue, its size is recorded: form, size.
+func encodeDue(b []byte, size int64) []byte {
+	return appendNumber(append(b, recordForm), uint64(size))
+}
+
+func decodeDue(b []byte) (size int64, err error) {
+	r := reader{b: b}
+	r.form()
+	size = r.size()
+	return size, r.end()
 }
 
 // A change is recorded as form, kind, id, sequence, rev if accepted, time in milliseconds of Unix time, by.
