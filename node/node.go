@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -30,13 +29,18 @@ import (
 	"github.com/cofferhq/coffer/ledger"
 	"github.com/cofferhq/coffer/node/vault"
 	"github.com/cofferhq/coffer/store"
-	"github.com/cofferhq/coffer/store/blob/files"
-	"github.com/cofferhq/coffer/store/pebble"
+	"github.com/cofferhq/coffer/store/blob"
 )
 
 // A Config says what a node is to be. Data is needed; everything else has a default.
 type Config struct {
-	Data   string // folder of everything the node keeps
+	Data   string // folder of everything the node keeps, but for what Store and Blobs say
+	Store  string // where the documents are: a postgres:// URL, which several nodes may share; empty: in Data
+	Blobs  string // where the chunks are: an s3:// or s3+http:// URL; empty: in Data, and so for one node only
+	Access Access // to the bucket, when Blobs does not have it
+
+	CreateBucket bool // make the bucket if there is none
+
 	Listen string // address to listen at; port 0 is any. Default 127.0.0.1:4747
 	Origin string // scheme, host and port under which clients know the node. Default: where it listens
 
@@ -52,9 +56,16 @@ type Config struct {
 
 	LogKey ed25519.PrivateKey // signs checkpoints of vaults; nil: one is made at the first start and kept in Data
 
+	Admission Admission     // how much is served at once
+	Slow      time.Duration // requests that took as long are logged; 0 is none
+	Traces    string        // URL of a collector of OpenTelemetry traces, by OTLP over HTTP; empty: none are made
+
 	Log *slog.Logger     // nil: nothing is logged
 	Now func() time.Time // nil: time.Now
 }
+
+// Access is what a bucket's server knows us by.
+type Access struct{ Key, Secret, Token string }
 
 // DefaultListen is where a node listens when it is not told: loopback only.
 const DefaultListen = "127.0.0.1:4747"
@@ -76,21 +87,26 @@ const shutdownTime = 15 * time.Second
 
 // A Node is a provider, open and listening.
 type Node struct {
-	config   Config
-	log      *slog.Logger
-	store    store.Store
-	blobs    *files.Store
-	vaults   *vault.Service
-	listener net.Listener
-	tls      *tls.Config
-	origin   string
-	did      string
-	signer   *ledger.Signer
-	wire     *edv.Server
-	handler  http.Handler
-	ready    atomic.Bool
-	close    sync.Once
-	closeErr error
+	config    Config
+	log       *slog.Logger
+	started   time.Time
+	disks     *Disks
+	vaults    *vault.Service
+	listener  net.Listener
+	tls       *tls.Config
+	origin    string
+	did       string
+	signer    *ledger.Signer
+	wire      *edv.Server
+	handler   http.Handler
+	metrics   *metrics
+	gauges    *gauges
+	traces    *traces // nil: none are made
+	entrances *entrances
+	uncount   context.CancelFunc // ends counting for the gauges
+	ready     atomic.Bool
+	close     sync.Once
+	closeErr  error
 }
 
 // Open opens the node's stores, making them if there are none, and listens. Connections wait until [Node.Serve].
@@ -100,17 +116,12 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if c.Data == "" {
 		return nil, coffer.Errorf(op, coffer.Invalid, "no data folder given")
 	}
-	if c.Listen == "" {
-		c.Listen = DefaultListen
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	n := &Node{config: c, log: c.Log}
+	c.setDefaults()
+	n := &Node{config: c, log: c.Log, started: time.Now(), metrics: newMetrics(), entrances: newEntrances(c.Admission)}
 	if err := n.open(ctx); err != nil {
+		if n.disks != nil {
+			err = errors.Join(err, n.disks.abandon())
+		}
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
@@ -121,6 +132,10 @@ func (n *Node) open(ctx context.Context) (err error) {
 	const op = "open node"
 	c := n.config
 	// Nothing is made before it is known that the configuration makes sense.
+	disks, err := c.disks()
+	if err != nil {
+		return err
+	}
 	if n.tls, err = c.tls(); err != nil {
 		return err
 	}
@@ -128,44 +143,43 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.Traces != "" {
+		if n.traces, err = newTraces(ctx, c.Traces, c.Version); err != nil {
+			return err
+		}
+	}
 	if n.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Listen); err != nil {
 		return coffer.E(op, coffer.Unavailable, fmt.Errorf("cannot listen: %w", err))
 	}
 	if n.origin, err = c.origin(n.listener.Addr()); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return coffer.E(op, coffer.Unavailable, err)
-	}
-	if n.did, err = identity(c.Data); err != nil {
+	if err := disks.open(ctx); err != nil {
 		return err
 	}
-	if err := n.openStores(); err != nil {
-		return err
+	n.disks = disks
+	if disks.Shared() {
+		err = n.join(ctx)
+	} else {
+		err = n.keys()
 	}
-	target := func(id coffer.VaultID) string { return n.origin + "/edvs/" + id.String() }
-	if n.signer, err = c.signer(n.origin); err != nil {
-		return err
-	}
-	n.vaults = vault.New(vault.Options{
-		Store: n.store, Blobs: n.blobs, Target: target, Now: c.Now, Limits: c.Limits, Signer: n.signer,
-	})
-	return n.routes(resolver)
-}
-
-func (n *Node) openStores() error {
-	folder := filepath.Join(n.config.Data, documentsFolder)
-	// The data folder may be there already and open to others; what the node keeps in it is not.
-	if err := errors.Join(os.MkdirAll(folder, 0o700), os.Chmod(folder, 0o700)); err != nil {
-		return coffer.E("open node", coffer.Unavailable, err)
-	}
-	documents, err := pebble.Open(folder, pebble.Options{Memory: n.config.Memory, Logger: n.log})
 	if err != nil {
 		return err
 	}
-	n.store = documents
-	n.blobs, err = files.Open(filepath.Join(n.config.Data, chunksFolder))
-	return err
+	var documents store.Store = disks.documents
+	var chunks blob.Store = disks.chunks
+	if n.traces != nil {
+		documents, chunks = n.traces.documents(documents), &tracedBlobs{chunks, n.traces}
+	}
+	n.vaults = vault.New(vault.Options{
+		Store: documents, Blobs: chunks, Now: c.Now, Limits: c.Limits, Signer: n.signer,
+		Target: func(id coffer.VaultID) string { return n.origin + "/edvs/" + id.String() },
+	})
+	counting, uncount := context.WithCancel(context.WithoutCancel(ctx))
+	n.uncount = uncount
+	n.gauges = &gauges{count: func() (*Stats, error) { return disks.Stats(counting, false) }}
+	n.metrics.watch(n.entrances, n.gauges)
+	return n.routes(resolver)
 }
 
 // identity returns the node's own identifier, made at the first start.
@@ -232,7 +246,6 @@ func (c *Config) origin(addr net.Addr) (string, error) {
 
 // routes puts the wire, health and metrics behind one handler.
 func (n *Node) routes(resolver *ident.Resolver) (err error) {
-	metrics := newMetrics()
 	l := n.config.Limits
 	n.wire, err = edv.NewServer(edv.ServerOptions{
 		Host:     host{n.vaults},
@@ -245,14 +258,14 @@ func (n *Node) routes(resolver *ident.Resolver) (err error) {
 		Now:      n.config.Now,
 		Limits:   edv.Limits{Document: l.Document, Chunk: l.Chunk},
 		Creators: n.config.Creators,
-		Observe:  metrics.observe,
+		Observe:  n.metrics.observe,
 		Report:   func(route string, err error) { n.log.Error("request", "route", route, "error", err) },
 	})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics.handler())
+	mux.Handle("GET /metrics", n.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !n.ready.Load() {
@@ -267,7 +280,7 @@ func (n *Node) routes(resolver *ident.Resolver) (err error) {
 		case "/metrics", "/healthz", "/readyz":
 			mux.ServeHTTP(w, r)
 		default:
-			n.wire.ServeHTTP(w, r)
+			n.serve(w, r)
 		}
 	})
 	return nil
@@ -305,7 +318,12 @@ func (n *Node) Serve(ctx context.Context) error {
 	}
 	srv.RegisterOnShutdown(n.wire.Close) // ends the feeds that are followed, which would never end by themselves
 	var wg sync.WaitGroup
-	wg.Go(func() { n.sweep(background) })
+	wg.Go(func() { n.tend(background) })
+	if c, err := n.control(); err != nil {
+		n.log.Warn("there is no control socket: statistics and backups are to be had when the node is stopped", "error", err)
+	} else {
+		wg.Go(func() { c.serve(background) })
+	}
 	failed := make(chan error, 1)
 	go func() {
 		n.ready.Store(true)
@@ -337,8 +355,8 @@ func (n *Node) Serve(ctx context.Context) error {
 	return errors.Join(err, n.Close())
 }
 
-// sweep removes what a crash may have left of chunks.
-func (n *Node) sweep(ctx context.Context) {
+// tend looks after what the node keeps until ctx ends.
+func (n *Node) tend(ctx context.Context) {
 	removed, err := n.vaults.Sweep(ctx)
 	switch {
 	case err != nil && ctx.Err() == nil:
@@ -348,12 +366,14 @@ func (n *Node) sweep(ctx context.Context) {
 	}
 }
 
-// Check reads everything that the node keeps and calls report with a sentence for each thing that is wrong: what the
-// store finds (see [store.Store]), and a chunk that is missing, unreadable, or not what was recorded. The sentences hold
-// no identifiers. It returns an error only when it could not go on. It is for a node at rest: of one that serves, a chunk
-// that is replaced or removed meanwhile may be called missing.
+// Check reads everything that the node keeps; see [Disks.Check].
 func (n *Node) Check(ctx context.Context, report func(string)) error {
-	return check(ctx, n.store, n.blobs, report)
+	return n.disks.Check(ctx, report, nil)
+}
+
+// Backup copies what the node keeps into a new folder; see [Disks.Backup]. The node goes on meanwhile, but removes no chunks.
+func (n *Node) Backup(ctx context.Context, dir string) (*Manifest, error) {
+	return n.disks.Backup(ctx, dir)
 }
 
 // Close closes the node without waiting for requests.
@@ -365,8 +385,15 @@ func (n *Node) Close() error {
 				errs = append(errs, err)
 			}
 		}
-		if n.store != nil {
-			errs = append(errs, n.store.Close())
+		if n.gauges != nil {
+			n.uncount()
+			n.gauges.close()
+		}
+		if n.disks != nil {
+			errs = append(errs, n.disks.Close())
+		}
+		if n.traces != nil {
+			n.traces.close()
 		}
 		n.closeErr = errors.Join(errs...)
 	})
