@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -33,7 +30,10 @@ type program struct {
 // commands is the command line as a whole.
 type commands struct {
 	Serve   serveCommand   `cmd:"" default:"withargs" help:"Run the node (the default)."`
-	Check   checkCommand   `cmd:"" help:"Verify all that a node keeps. The node must not be running."`
+	Check   checkCommand   `cmd:"" help:"Verify all that a node keeps. It must not be running, unless all is in a database and a bucket."`
+	Stats   statsCommand   `cmd:"" help:"Show what a node holds and, if it runs, what it does."`
+	Backup  backupCommand  `cmd:"" help:"Copy all that a node keeps to a new folder, while it runs or not."`
+	Restore restoreCommand `cmd:"" help:"Make a data folder of a backup, after checking all of it."`
 	Version versionCommand `cmd:"" help:"Show the version of this program."`
 }
 
@@ -90,25 +90,6 @@ func (p *program) fromEnvironment(_ *kong.Context, _ *kong.Path, flag *kong.Flag
 	return v, nil
 }
 
-// dataFolder is the flag for the place of a node's data.
-type dataFolder struct {
-	Data string `placeholder:"DIR" help:"Folder of everything that the node keeps. Default: cofferd in XDG_DATA_HOME."`
-}
-
-// path returns the folder, by the XDG base directory specification if none was given.
-func (d dataFolder) path(env func(string) string) (string, error) {
-	if d.Data != "" {
-		return filepath.Abs(d.Data)
-	}
-	if base := env("XDG_DATA_HOME"); filepath.IsAbs(base) {
-		return filepath.Join(base, "cofferd"), nil
-	}
-	if home := env("HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, ".local", "share", "cofferd"), nil
-	}
-	return "", coffer.Errorf("data folder", coffer.Invalid, "there is no home directory: give --data DIR")
-}
-
 // logger returns a logger to stderr in the format.
 func (p *program) logger(format string, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
@@ -116,16 +97,4 @@ func (p *program) logger(format string, level slog.Level) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(p.stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(p.stderr, options))
-}
-
-// openExisting opens the node that keeps its data in a folder, at an address that nobody knows.
-func openExisting(ctx context.Context, data string) (*node.Node, error) {
-	entries, err := os.ReadDir(data)
-	if err == nil && len(entries) == 0 {
-		err = fs.ErrNotExist
-	}
-	if err != nil {
-		return nil, coffer.E("data folder", coffer.NotExist, err)
-	}
-	return node.Open(ctx, node.Config{Data: data, Listen: "127.0.0.1:0"})
 }

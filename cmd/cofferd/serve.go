@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/cofferhq/coffer/ident"
 	"github.com/cofferhq/coffer/node"
@@ -12,7 +13,9 @@ import (
 )
 
 type serveCommand struct {
-	dataFolder
+	disks
+	CreateBucket bool `help:"Make the bucket if there is none."`
+
 	Listen string `default:"${listen}" placeholder:"ADDR" help:"Address to listen at; port 0 takes any."`
 	Origin string `placeholder:"URL" help:"Scheme and host under which clients know the node. Default: the address."`
 
@@ -28,6 +31,11 @@ type serveCommand struct {
 	QuotaVaults    int64   `default:"0" placeholder:"N" help:"How many vaults the node may have; 0 is no limit."`
 	Rate           float64 `default:"0" placeholder:"N" help:"Requests a second to one vault; 0 is no limit."`
 
+	InFlight  int           `default:"512" placeholder:"N" help:"Small requests served at once; a quarter as many middling ones, a sixteenth as many large ones. More wait, or are told to come again. Default: ${default}."`
+	Followers int           `default:"8192" placeholder:"N" help:"Feeds followed at once. Default: ${default}."`
+	Slow      time.Duration `default:"0" placeholder:"TIME" help:"Log requests that take as long, as in 1s, without saying whose; 0 logs none."`
+	Traces    string        `placeholder:"URL" help:"Send traces to an OpenTelemetry collector, as in http://127.0.0.1:4318. Default: none are made."`
+
 	Creators    []string `placeholder:"ID" help:"Who may create vaults. Default: everybody, for themselves."`
 	AllowDIDWeb []string `name:"allow-did-web" placeholder:"HOST" help:"Hosts whose did:web identifiers may be used."`
 	Identities  string   `placeholder:"FILE" help:"Names and their keys: a JSON array of {\"id\",\"keys\"} or {\"id\",\"document\"}."`
@@ -38,7 +46,7 @@ type serveCommand struct {
 
 // Run runs the node until ctx ends, and says on stdout when it is ready.
 func (c *serveCommand) Run(ctx context.Context, p *program) error {
-	data, err := c.path(p.env)
+	config, err := c.config(p.env)
 	if err != nil {
 		return err
 	}
@@ -50,16 +58,20 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	n, err := node.Open(ctx, node.Config{
-		Data: data, Listen: c.Listen, Origin: c.Origin,
-		TLSCert: c.TLSCert, TLSKey: c.TLSKey, ACMEHost: c.ACME, ACMECache: c.ACMECache,
-		Limits: vault.Limits{
-			Document: int64(c.MaxDocument), Chunk: int64(c.MaxChunk),
-			Documents: c.QuotaDocuments, Bytes: int64(c.QuotaBytes), Vaults: c.QuotaVaults, Rate: c.Rate,
-		},
-		Creators: c.Creators, Pins: pins, AllowWeb: c.AllowDIDWeb, Memory: int64(c.Memory),
-		Log: p.logger(c.Log, level),
-	})
+	config.CreateBucket = c.CreateBucket
+	config.Listen, config.Origin = c.Listen, c.Origin
+	config.TLSCert, config.TLSKey, config.ACMEHost, config.ACMECache = c.TLSCert, c.TLSKey, c.ACME, c.ACMECache
+	config.Limits = vault.Limits{
+		Document: int64(c.MaxDocument), Chunk: int64(c.MaxChunk),
+		Documents: c.QuotaDocuments, Bytes: int64(c.QuotaBytes), Vaults: c.QuotaVaults, Rate: c.Rate,
+	}
+	config.Admission = node.Admission{
+		Small: c.InFlight, Medium: max(1, c.InFlight/4), Large: max(1, c.InFlight/16), Followers: c.Followers,
+	}
+	config.Slow, config.Traces = c.Slow, c.Traces
+	config.Creators, config.Pins, config.AllowWeb, config.Memory = c.Creators, pins, c.AllowDIDWeb, int64(c.Memory)
+	config.Log = p.logger(c.Log, level)
+	n, err := node.Open(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,21 @@ func (s *size) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// sizeText returns a count of bytes as a person reads it, in units of 1000.
+func sizeText(n int64) string {
+	f, unit := float64(n), ""
+	for _, unit = range []string{"B", "kB", "MB", "GB", "TB"} {
+		if f < 1000 || unit == "TB" {
+			break
+		}
+		f /= 1000
+	}
+	if unit == "B" {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	return strconv.FormatFloat(f, 'f', 1, 64) + " " + unit
+}
+
 var sizeUnits = map[string]int64{
 	"": 1, "b": 1,
 	"k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12,
