@@ -104,3 +104,13 @@ func (f *Feed) Grew(v coffer.VaultID) {
 		delete(f.waiting, v)
 	}
 }
+
+// GrewAll wakes all who wait, for whichever vault: when it is not known which have grown.
+func (f *Feed) GrewAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.waiting {
+		close(w.grown)
+	}
+	clear(f.waiting)
+}

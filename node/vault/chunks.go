@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
@@ -65,7 +64,7 @@ func (v *View) find(ctx context.Context, id coffer.ObjectID, index uint64, admit
 		if err != nil {
 			return store.Chunk{}, err
 		}
-		c, err := v.s.store.Chunk(ctx, v.id, id, store.Keeps(d), index)
+		c, err := v.disk().Chunk(ctx, v.id, id, store.Keeps(d), index)
 		if admits == nil {
 			return c, err
 		}
@@ -89,7 +88,7 @@ func (v *View) find(ctx context.Context, id coffer.ObjectID, index uint64, admit
 
 // present returns the present revision of an object if it admits, and else just what is returned when there is none.
 func (v *View) present(ctx context.Context, id coffer.ObjectID, admits admission) (*coffer.Document, error) {
-	d, err := v.s.store.Get(ctx, v.id, id)
+	d, err := v.disk().Get(ctx, v.id, id)
 	if admits == nil {
 		return d, err
 	}
@@ -139,23 +138,29 @@ func (v *View) putChunk(
 	if d.Sequence != ref.Sequence {
 		return coffer.Errorf(op, coffer.Conflict, "not for the document's present sequence")
 	}
+	key := blobKey(v.id, id, ref)
+	coming, arrived := v.s.arrive(v.id, key, max(0, ref.Size))
+	defer arrived()
 	if limit := v.s.limits.Bytes; limit > 0 {
-		u, err := v.s.store.Usage(ctx, v.id)
+		u, err := v.disk().Usage(ctx, v.id)
 		if err != nil {
 			return err
 		}
-		if u.Bytes+ref.Size > limit {
+		if u.Bytes+coming > limit {
 			return coffer.Errorf(op, coffer.Exhausted, "the vault's quota is used up")
 		}
 	}
-	key := blobKey(v.id, id, ref)
-	defer v.s.arrive(key)()
 	if err := v.s.blobs.Put(ctx, key, ref.Size, ref.Sum, r); err != nil {
 		return err
 	}
 	w := store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Limit: v.s.quota(),
 		Attach: &store.Chunk{ID: id, Ref: ref, Blob: key}}
-	results, err := v.attach(ctx, w, target, admits)
+	// To arrive took its time: whether it is allowed is decided again.
+	var results []store.Result
+	err = v.lawful(ctx, func(bool) (err error) {
+		results, err = v.attach(ctx, w, target, admits)
+		return err
+	})
 	if err != nil {
 		// After a failure of the disk the commit may have happened all the same: ask before removing.
 		ctx := context.WithoutCancel(ctx)
@@ -168,17 +173,15 @@ func (v *View) putChunk(
 	return nil
 }
 
-// attach records a chunk that has arrived. That took its time: whether it was allowed is decided again.
+// attach records a chunk that has arrived.
 func (v *View) attach(ctx context.Context, w store.Write, target string, admits admission) ([]store.Result, error) {
-	defer v.s.gates.write(v.id)()
-	r, err := v.allow(ctx, grant.Write, target)
-	switch {
-	case err != nil:
+	r, err := v.decideOn(ctx, false, grant.Write, target)
+	if err != nil {
 		return nil, err
-	case r.Erased:
-		return nil, nothing()
-	case admits == nil:
-		return v.s.apply(ctx, w)
+	}
+	w.Law = &r.law
+	if admits == nil {
+		return v.disk().Apply(ctx, w)
 	}
 	return v.whilePresent(ctx, w.Attach.ID, admits, func(*coffer.Document) (store.Write, error) { return w, nil })
 }
@@ -198,11 +201,12 @@ func (v *View) whilePresent(
 			return nil, err
 		}
 		w.Present = d.Rev()
-		results, err := v.s.apply(ctx, w)
-		switch coffer.KindOf(err) {
-		case coffer.NotExist: // erased since, or the chunk dropped
+		results, err := v.disk().Apply(ctx, w)
+		switch kind := coffer.KindOf(err); {
+		case err != nil && kind == coffer.NotExist: // erased since, or the chunk dropped
 			return nil, absent()
-		case coffer.Conflict:
+		case errors.Is(err, store.Moved):
+		case kind == coffer.Conflict:
 			if now, err := v.present(ctx, id, admits); err != nil || now.Rev() != w.Present {
 				continue
 			}
@@ -214,33 +218,38 @@ func (v *View) whilePresent(
 
 // DropChunk implements [coffer.Vault].
 func (v *View) DropChunk(ctx context.Context, id coffer.ObjectID, index uint64) error {
-	defer v.s.gates.write(v.id)()
-	if _, err := v.decide(ctx, grant.Write, v.chunk(id, index)); err != nil {
-		return err
-	}
-	d, err := v.s.store.Get(ctx, v.id, id)
-	if err != nil {
-		return err
-	}
-	c, err := v.s.droppable(ctx, v.id, d, index)
-	if err != nil {
-		return err
-	}
-	results, err := v.s.apply(ctx, store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Detach: &c})
-	if err != nil {
-		return err
-	}
-	v.s.release(ctx, v.id, results[0])
-	return nil
+	return v.lawful(ctx, func(first bool) error {
+		r, err := v.decideOn(ctx, first, grant.Write, v.chunk(id, index))
+		if err != nil {
+			return err
+		}
+		d, err := v.disk().Get(ctx, v.id, id)
+		if err != nil {
+			return err
+		}
+		c, err := v.droppable(ctx, d, index)
+		if err != nil {
+			return err
+		}
+		results, err := v.disk().Apply(ctx, v.detach(r, &c))
+		if err != nil {
+			return err
+		}
+		v.s.release(ctx, v.id, results[0])
+		return nil
+	})
+}
+
+// detach returns the write that forgets a chunk.
+func (v *View) detach(r *record, c *store.Chunk) store.Write {
+	return store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Law: &r.law, Detach: c}
 }
 
 // droppable returns the chunk with the index of the set that is being written, or else of the set that is named.
-func (s *Service) droppable(
-	ctx context.Context, v coffer.VaultID, d *coffer.Document, index uint64,
-) (store.Chunk, error) {
-	c, err := s.store.Chunk(ctx, v, d.ID, d.Sequence, index)
+func (v *View) droppable(ctx context.Context, d *coffer.Document, index uint64) (store.Chunk, error) {
+	c, err := v.disk().Chunk(ctx, v.id, d.ID, d.Sequence, index)
 	if set := store.Keeps(d); errors.Is(err, coffer.NotExist) && set != d.Sequence {
-		return s.store.Chunk(ctx, v, d.ID, set, index)
+		return v.disk().Chunk(ctx, v.id, d.ID, set, index)
 	}
 	return c, err
 }
@@ -276,83 +285,4 @@ func (s *Service) release(ctx context.Context, v coffer.VaultID, r store.Result)
 	if len(r.Released) > 0 {
 		_ = s.blobs.Delete(ctx, r.Released...)
 	}
-}
-
-// arrivals are the blobs that are being written and not yet recorded.
-type arrivals struct {
-	mu   sync.Mutex
-	keys map[string]bool
-}
-
-// arrive notes that a blob is on its way; the function returned ends that.
-func (a *arrivals) arrive(key string) (arrived func()) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.keys == nil {
-		a.keys = make(map[string]bool)
-	}
-	a.keys[key] = true
-	return func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.keys, key)
-	}
-}
-
-func (a *arrivals) arriving(key string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.keys[key]
-}
-
-// Sweep removes the blobs that no chunk names: what a crash between two steps left behind. It may run while the
-// service works. It returns how many it removed.
-func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
-	for info, err := range s.blobs.List(ctx) {
-		if err != nil {
-			return removed, err
-		}
-		// Asked in this order, a blob that is recorded in between is seen to be one or the other.
-		arriving := s.arriving(info.Key)
-		named, err := s.named(ctx, info.Key)
-		if err != nil {
-			return removed, err
-		}
-		if arriving || named {
-			continue
-		}
-		if err := s.blobs.Delete(ctx, info.Key); err != nil {
-			return removed, err
-		}
-		removed++
-	}
-	return removed, nil
-}
-
-// named reports whether a chunk is recorded to be the blob with the key: in the set that it was written for, or in the
-// one that was patched with that. Keys of unknown form are left alone.
-func (s *Service) named(ctx context.Context, key string) (bool, error) {
-	v, id, ref, err := readBlobKey(key)
-	if err != nil {
-		return true, nil
-	}
-	is := func(set uint64) (bool, error) {
-		c, err := s.store.Chunk(ctx, v, id, set, ref.Index)
-		if errors.Is(err, coffer.NotExist) {
-			return false, nil
-		}
-		return err == nil && c.Blob == key, err
-	}
-	// Asked in this order, one that is moved in between is found: it moves only once.
-	if yes, err := is(ref.Sequence); yes || err != nil {
-		return yes, err
-	}
-	d, err := s.store.Get(ctx, v, id)
-	if errors.Is(err, coffer.NotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return is(store.Keeps(d))
 }

@@ -2,18 +2,20 @@ package vault
 
 import (
 	"sync"
+	"sync/atomic"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/cofferhq/coffer"
 )
 
-// configs keeps configurations in memory, none of them older than the last that was acknowledged: an old one would
-// let a former controller in.
+// configs keeps configurations in memory, each with the number of the vault's law that it was read under: it is good for
+// decisions under that law, and for no others. Where this process alone changes laws, none is kept that is older than the last
+// change that was acknowledged.
 type configs struct {
-	mu    sync.Mutex
 	kept  *lru.Cache[coffer.VaultID, *record]
-	moves uint64 // how often one was forgotten
+	mu    sync.Mutex
+	moves atomic.Uint64 // how often one was forgotten
 }
 
 // configsKept is how many configurations stay in memory: about a kilobyte each.
@@ -27,29 +29,26 @@ func newConfigs() configs {
 	return configs{kept: kept}
 }
 
-// get returns the vault's configuration, or nil and what add needs to know once it has been read.
+// get returns the vault's configuration, or nil, and what add needs to know once it has been read.
 func (c *configs) get(id coffer.VaultID) (r *record, at uint64) {
-	if r, ok := c.kept.Get(id); ok {
-		return r, 0
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return nil, c.moves
+	at = c.moves.Load()
+	r, _ = c.kept.Get(id)
+	return r, at
 }
 
-// add keeps what was read, unless a configuration may have been replaced since the get that returned at.
+// add keeps what was read, unless a law may have moved in this process since the get that returned at.
 func (c *configs) add(id coffer.VaultID, r *record, at uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.moves == at {
+	if c.moves.Load() == at {
 		c.kept.Add(id, r)
 	}
 }
 
-// forget is called after every attempt to replace a configuration.
+// forget is called after every attempt to change a vault's law, and when it turns out to have moved.
 func (c *configs) forget(id coffer.VaultID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.moves++
+	c.moves.Add(1)
 	c.kept.Remove(id)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"strconv"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
@@ -26,11 +27,21 @@ func (v *View) get(ctx context.Context, id coffer.ObjectID, action grant.Action,
 	if _, err := v.decide(ctx, action, targets...); err != nil {
 		return nil, err
 	}
-	d, err := v.s.store.Get(ctx, v.id, id)
+	d, err := v.disk().Get(ctx, v.id, id)
 	if err != nil {
 		return nil, err
 	}
 	return []*coffer.Document{d}, nil
+}
+
+// Revision returns the revision of an object with the sequence, for who may read the object: the present one, or one that
+// was replaced no longer ago than this node keeps them ([Limits.Keep]). NotExist if there is none. Of what was only reindexed
+// there is but the last index. Chunks of replaced revisions are not kept.
+func (v *View) Revision(ctx context.Context, id coffer.ObjectID, sequence uint64) (*coffer.Document, error) {
+	if _, err := v.decide(ctx, grant.Read, v.document(id)+"/revisions/"+strconv.FormatUint(sequence, 10)); err != nil {
+		return nil, err
+	}
+	return v.disk().Revision(ctx, v.id, id, sequence)
 }
 
 // Apply implements [coffer.Vault].
@@ -38,30 +49,34 @@ func (v *View) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 	if len(writes) == 0 {
 		return nil, nil
 	}
-	defer v.s.gates.write(v.id)()
-	commit := make([]store.Write, len(writes))
-	seen := make(map[coffer.ObjectID]bool, len(writes))
-	for i, w := range writes {
-		id := w.ID()
-		// One call counts once, however many writes it brings.
-		decide := v.allow
-		if i == 0 {
-			decide = v.decide
-		}
-		if _, err := decide(ctx, grant.Write, v.document(id)); err != nil {
-			return nil, err
-		}
-		if seen[id] {
-			return nil, coffer.Errorf("apply", coffer.Invalid, "two writes to one object")
-		}
-		seen[id] = true
-		sw, err := v.write(w)
+	var changes []coffer.Change
+	err := v.lawful(ctx, func(first bool) error {
+		// One call counts once, however many writes it brings; and all of them are decided on under one law.
+		r, err := v.decideOn(ctx, first, grant.Write, v.document(writes[0].ID()))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		commit[i] = sw
-	}
-	return v.commit(ctx, commit)
+		commit := make([]store.Write, len(writes))
+		seen := make(map[coffer.ObjectID]bool, len(writes))
+		for i, w := range writes {
+			id := w.ID()
+			if i > 0 {
+				if err := v.judge(ctx, r, grant.Write, v.document(id)); err != nil {
+					return err
+				}
+			}
+			if seen[id] {
+				return coffer.Errorf("apply", coffer.Invalid, "two writes to one object")
+			}
+			seen[id] = true
+			if commit[i], err = v.write(w); err != nil {
+				return err
+			}
+		}
+		changes, err = v.commit(ctx, r, commit)
+		return err
+	})
+	return changes, err
 }
 
 // Reindex replaces the present revision, its only parent, by one with the same sequence and stream that differs in
@@ -69,34 +84,42 @@ func (v *View) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 // change by which secrets the object is reached: Denied. That the body, which is opaque here, says the same but for the
 // tags is the wire's to see to.
 func (v *View) Reindex(ctx context.Context, d *coffer.Document) (coffer.Change, error) {
-	defer v.s.gates.write(v.id)()
-	if _, err := v.decide(ctx, grant.Write, v.document(d.ID), v.document(d.ID)+"/index"); err != nil {
-		return coffer.Change{}, err
-	}
-	w, err := v.write(coffer.Write{Document: d})
-	if err != nil {
-		return coffer.Change{}, err
-	}
-	present, err := v.s.store.Get(ctx, v.id, d.ID)
-	if err != nil {
-		return coffer.Change{}, err
-	}
-	// Who may write the index alone must not get further by it. If present is not the parent, the store refuses.
-	if d.Sequence != present.Sequence || (d.Stream == nil) != (present.Stream == nil) ||
-		d.Stream != nil && *d.Stream != *present.Stream {
-		return coffer.Change{}, coffer.Errorf("reindex", coffer.Conflict, "changes more than the tags")
-	}
-	if !slices.Equal(verifiers(d), verifiers(present)) { // nor let in whom the document does not
-		if _, err := v.allow(ctx, grant.Write, v.document(d.ID)); err != nil {
-			return coffer.Change{}, err
-		}
-	}
-	w.Reindex = true
-	changes, err := v.commit(ctx, []store.Write{w})
+	var changes []coffer.Change
+	err := v.lawful(ctx, func(first bool) (err error) {
+		changes, err = v.reindex(ctx, d, first)
+		return err
+	})
 	if err != nil {
 		return coffer.Change{}, err
 	}
 	return changes[0], nil
+}
+
+func (v *View) reindex(ctx context.Context, d *coffer.Document, first bool) ([]coffer.Change, error) {
+	r, err := v.decideOn(ctx, first, grant.Write, v.document(d.ID), v.document(d.ID)+"/index")
+	if err != nil {
+		return nil, err
+	}
+	w, err := v.write(coffer.Write{Document: d})
+	if err != nil {
+		return nil, err
+	}
+	present, err := v.disk().Get(ctx, v.id, d.ID)
+	if err != nil {
+		return nil, err
+	}
+	// Who may write the index alone must not get further by it. If present is not the parent, the store refuses.
+	if d.Sequence != present.Sequence || (d.Stream == nil) != (present.Stream == nil) ||
+		d.Stream != nil && *d.Stream != *present.Stream {
+		return nil, coffer.Errorf("reindex", coffer.Conflict, "changes more than the tags")
+	}
+	if !slices.Equal(verifiers(d), verifiers(present)) { // nor let in whom the document does not
+		if err := v.judge(ctx, r, grant.Write, v.document(d.ID)); err != nil {
+			return nil, err
+		}
+	}
+	w.Reindex, w.Keep = true, false
+	return v.commit(ctx, r, []store.Write{w})
 }
 
 // write turns a write into one that the store takes, after checking its form.
@@ -113,6 +136,7 @@ func (v *View) write(w coffer.Write) (store.Write, error) {
 		return sw, tooLarge("document")
 	}
 	sw.Document = w.Document
+	sw.Keep = v.s.limits.Keep > 0 && len(w.Document.Parents) > 0
 	return sw, nil
 }
 
@@ -120,9 +144,10 @@ func (s *Service) quota() store.Usage {
 	return store.Usage{Documents: s.limits.Documents, Bytes: s.limits.Bytes}
 }
 
-// commit carries out the writes and tells of them.
-func (v *View) commit(ctx context.Context, writes []store.Write) ([]coffer.Change, error) {
-	results, err := v.s.apply(ctx, writes...)
+// commit carries out the writes under the law that they were decided on by, and tells of them.
+func (v *View) commit(ctx context.Context, r *record, writes []store.Write) ([]coffer.Change, error) {
+	writes[0].Law = &r.law // of one vault, one says it for all
+	results, err := v.disk().Apply(ctx, writes...)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +178,7 @@ func (v *View) Query(ctx context.Context, q coffer.Query) iter.Seq2[*coffer.Docu
 			yield(nil, err)
 			return
 		}
-		for d, err := range v.s.store.Query(ctx, v.id, q) {
+		for d, err := range v.disk().Query(ctx, v.id, q) {
 			if !yield(d, err) || err != nil {
 				return
 			}
@@ -167,7 +192,7 @@ func (v *View) Count(ctx context.Context, q coffer.Query) (int, error) {
 	if err := v.search(ctx, &q); err != nil {
 		return 0, err
 	}
-	return v.s.store.Count(ctx, v.id, q)
+	return v.disk().Count(ctx, v.id, q)
 }
 
 // search checks a query and decides on it. Listing all is reading the collection; a search may also be granted by
@@ -206,7 +231,7 @@ func (v *View) Changes(ctx context.Context, after coffer.Cursor, follow bool) it
 				yield(coffer.Change{}, err)
 				return
 			}
-			for c, err := range v.s.store.Changes(ctx, v.id, number) {
+			for c, err := range v.disk().Changes(ctx, v.id, number) {
 				if !yield(v.placed(c), err) || err != nil {
 					stop()
 					return

@@ -3,30 +3,11 @@ package vault
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/store"
 )
-
-// gates keep acts that change who may do what in a vault apart from writes to it: those decide and commit inside, so
-// that once a revocation, a new controller or the end of the vault is acknowledged, nothing is written that it forbids.
-// Vaults share gates.
-type gates [64]sync.RWMutex
-
-// write is held by a write to the vault, from its decision to its commit.
-func (g *gates) write(id coffer.VaultID) (leave func()) {
-	m := &g[int(id[0])%len(g)]
-	m.RLock()
-	return m.RUnlock
-}
-
-// change is held by an act that changes who may do what.
-func (g *gates) change(id coffer.VaultID) (leave func()) {
-	m := &g[int(id[0])%len(g)]
-	m.Lock()
-	return m.Unlock
-}
 
 // A View is one vault as one caller may see it. It keeps the contract of [coffer.Vault]; each method decides anew.
 type View struct {
@@ -42,15 +23,48 @@ func (s *Service) As(caller grant.Caller, id coffer.VaultID) *View {
 	return &View{s: s, caller: caller, id: id, url: s.target(id)}
 }
 
+// disk is the store, in the vault's turns.
+func (v *View) disk() disk { return v.s.disk(v.id) }
+
 // The names of what is in a vault, as capabilities name them.
 func (v *View) documents() string                  { return v.url + "/documents" }
 func (v *View) document(id coffer.ObjectID) string { return v.url + "/documents/" + id.String() }
+
+// lawful calls act, which decides and then commits under the law that it decided under. When that law has moved before the
+// commit, nothing was written, and act is called again: so once a revocation, a new controller or the end of the vault is
+// acknowledged, at whichever node, nothing is written that it forbids. first is true the first time: an act counts as one
+// call. Unavailable when the law moves again and again.
+func (v *View) lawful(ctx context.Context, act func(first bool) error) error {
+	for i := range lawAttempts {
+		err := act(i == 0)
+		if !errors.Is(err, store.Moved) {
+			return err
+		}
+		v.s.configs.forget(v.id)
+		if err := ctx.Err(); err != nil {
+			return coffer.E("vault", coffer.Unavailable, err)
+		}
+	}
+	return coffer.Errorf("vault", coffer.Unavailable, "who may do what in the vault is changing all the time")
+}
+
+// lawAttempts is how often an act is decided on. Of those who change the law at once, one wins each time.
+const lawAttempts = 64
 
 // decide is the gate: it returns the vault's configuration if the caller may do the act, now. Otherwise the error is a
 // refusal: NotExist when the caller has no right in this vault at all, or there is no such vault; Denied when the
 // caller has some right in it, but not this one.
 func (v *View) decide(ctx context.Context, action grant.Action, targets ...string) (*record, error) {
-	r, err := v.admit(ctx, action, targets...)
+	return v.decideOn(ctx, true, action, targets...)
+}
+
+// decideOn is decide for an act that may be decided on several times, and counts once.
+func (v *View) decideOn(ctx context.Context, first bool, action grant.Action, targets ...string) (*record, error) {
+	admit := v.admit
+	if !first {
+		admit = v.allow
+	}
+	r, err := admit(ctx, action, targets...)
 	switch {
 	case err != nil:
 		return nil, err
@@ -77,27 +91,32 @@ func (v *View) allow(ctx context.Context, action grant.Action, targets ...string
 	} else if err != nil {
 		return nil, err
 	}
-	// The authority was verified against the controller of that time: a vault that changed hands since obeys its
-	// new controller only.
-	if !same(authority(v.caller), r.Controller) {
-		return nil, nothing()
-	}
-	// With an erased vault went its revocations, which could no longer stop a delegate.
-	if r.Erased && len(v.caller.Links()) > 0 {
-		return nil, nothing()
-	}
-	act := grant.Act{Root: v.url, Action: action, Targets: targets}
-	err = grant.Decide(v.caller, act, v.s.now(), func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, l) })
-	switch coffer.KindOf(err) {
-	case coffer.NotExist:
-		return nil, nothing()
-	case coffer.Denied:
-		return nil, refused(err)
-	}
-	if err != nil {
+	if err := v.judge(ctx, r, action, targets...); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// judge decides by a configuration and the law that it was read under: for what is decided on in one with something else.
+func (v *View) judge(ctx context.Context, r *record, action grant.Action, targets ...string) error {
+	// The authority was verified against the controller of that time: a vault that changed hands since obeys its
+	// new controller only.
+	if !same(authority(v.caller), r.Controller) {
+		return nothing()
+	}
+	// With an erased vault went its revocations, which could no longer stop a delegate.
+	if r.Erased && len(v.caller.Links()) > 0 {
+		return nothing()
+	}
+	act := grant.Act{Root: v.url, Action: action, Targets: targets}
+	err := grant.Decide(v.caller, act, v.s.now(), func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, r.law, l) })
+	switch coffer.KindOf(err) {
+	case coffer.NotExist:
+		return nothing()
+	case coffer.Denied:
+		return refused(err)
+	}
+	return err
 }
 
 // authority returns whose authority a caller's rests on: the first delegator's, or its own.

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"iter"
 
@@ -53,8 +54,17 @@ func (h *held) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 	if len(writes) == 0 {
 		return nil, nil
 	}
-	defer h.v.s.gates.write(h.v.id)()
-	if _, err := h.v.decide(ctx, grant.Write, h.v.held()); err != nil {
+	var changes []coffer.Change
+	err := h.v.lawful(ctx, func(first bool) (err error) {
+		changes, err = h.apply(ctx, writes, first)
+		return err
+	})
+	return changes, err
+}
+
+func (h *held) apply(ctx context.Context, writes []coffer.Write, first bool) ([]coffer.Change, error) {
+	r, err := h.v.decideOn(ctx, first, grant.Write, h.v.held())
+	if err != nil {
 		return nil, err
 	}
 	if len(writes) > 1 {
@@ -67,6 +77,7 @@ func (h *held) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 	admits := h.admission(writes[0].ID(), coffer.WriteAccess)
 	switch d := w.Document; {
 	case d == nil:
+		w.Law = &r.law
 		results, err := h.v.whilePresent(ctx, *w.Erase, admits, func(*coffer.Document) (store.Write, error) { return w, nil })
 		if err != nil {
 			return nil, err
@@ -89,7 +100,7 @@ func (h *held) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 			return nil, err
 		}
 	}
-	return h.v.commit(ctx, []store.Write{w})
+	return h.v.commit(ctx, r, []store.Write{w})
 }
 
 // checkTags checks that one who holds just an object's secret, or may only insert, gives it no tags that others search
@@ -149,23 +160,25 @@ func (h *held) PutChunk(ctx context.Context, id coffer.ObjectID, ref coffer.Chun
 // DropChunk implements [coffer.Vault].
 func (h *held) DropChunk(ctx context.Context, id coffer.ObjectID, index uint64) error {
 	v := h.v
-	defer v.s.gates.write(v.id)()
-	if _, err := v.decide(ctx, grant.Write, v.held()); err != nil {
-		return err
-	}
-	admits := h.admission(id, coffer.WriteAccess)
-	results, err := v.whilePresent(ctx, id, admits, func(d *coffer.Document) (store.Write, error) {
-		c, err := v.s.droppable(ctx, v.id, d, index)
-		if coffer.KindOf(err) == coffer.NotExist && err != nil {
-			err = absent()
+	return v.lawful(ctx, func(first bool) error {
+		r, err := v.decideOn(ctx, first, grant.Write, v.held())
+		if err != nil {
+			return err
 		}
-		return store.Write{Vault: v.id, By: v.caller.Who(), Time: v.s.now(), Detach: &c}, err
+		admits := h.admission(id, coffer.WriteAccess)
+		results, err := v.whilePresent(ctx, id, admits, func(d *coffer.Document) (store.Write, error) {
+			c, err := v.droppable(ctx, d, index)
+			if errors.Is(err, coffer.NotExist) {
+				err = absent()
+			}
+			return v.detach(r, &c), err
+		})
+		if err != nil {
+			return err
+		}
+		v.s.release(ctx, v.id, results[0])
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	v.s.release(ctx, v.id, results[0])
-	return nil
 }
 
 // Query implements [coffer.Vault]. It is Denied.

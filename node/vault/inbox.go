@@ -36,13 +36,50 @@ const (
 // fullPause is when to come again to an inbox that is full.
 const fullPause = 10 * time.Minute
 
-// inboxes lets one message at a time into a vault, so that they are counted rightly. Vaults share.
-type inboxes [64]sync.Mutex
+// inboxes lets one message at a time into a vault, so that they are counted rightly. Where several nodes serve one store,
+// each of them lets one in at a time: as many too many may lie in an inbox as there are other nodes.
+type inboxes struct {
+	mu     sync.Mutex
+	vaults map[coffer.VaultID]*entrance
+}
 
-func (x *inboxes) enter(id coffer.VaultID) (leave func()) {
-	m := &x[int(id[0])%len(x)]
-	m.Lock()
-	return m.Unlock
+// An entrance is one vault's, while anybody is at it.
+type entrance struct {
+	busy  chan struct{}
+	count int
+}
+
+// enter returns once no other message is on its way into the vault, and a function that must then be called; or an error
+// when ctx ends first.
+func (x *inboxes) enter(ctx context.Context, id coffer.VaultID) (leave func(), err error) {
+	x.mu.Lock()
+	e := x.vaults[id]
+	if e == nil {
+		if x.vaults == nil {
+			x.vaults = make(map[coffer.VaultID]*entrance)
+		}
+		e = &entrance{busy: make(chan struct{}, 1)}
+		x.vaults[id] = e
+	}
+	e.count++
+	x.mu.Unlock()
+	forget := func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if e.count--; e.count == 0 {
+			delete(x.vaults, id)
+		}
+	}
+	select {
+	case e.busy <- struct{}{}:
+		return func() {
+			<-e.busy
+			forget()
+		}, nil
+	case <-ctx.Done():
+		forget()
+		return nil, coffer.E("inbox", coffer.Unavailable, ctx.Err())
+	}
 }
 
 // Drop leaves a message; see [View.Deliver].
@@ -56,41 +93,51 @@ func (v *View) Drop(ctx context.Context, d *coffer.Document) error {
 // is not unique, and else verifiers of secrets. Exhausted, with a time to wait, if too many come or have not been taken
 // out; and if it is too large.
 func (v *View) Deliver(ctx context.Context, d *coffer.Document) (coffer.Change, error) {
-	defer v.s.gates.write(v.id)()
-	r, err := v.allow(ctx, grant.Write, v.url+"/inbox")
-	switch {
-	case err != nil:
-		return coffer.Change{}, err
-	case r.Erased:
-		return coffer.Change{}, nothing()
-	}
-	if err := checkMessage(d); err != nil {
-		return coffer.Change{}, err
-	}
-	now := v.s.now()
-	if err := v.s.senders.take(v.chain(), now); err != nil {
-		return coffer.Change{}, err
-	}
-	if err := v.s.messages.take(v.id, now); err != nil {
-		return coffer.Change{}, err
-	}
-	defer v.s.inboxes.enter(v.id)()
-	n, err := v.s.store.Count(ctx, v.id, coffer.Query{Index: inboxKey, Has: []string{messageName}})
-	if err != nil {
-		return coffer.Change{}, err
-	}
-	if n >= maxMessages {
-		return coffer.Change{}, &tooFast{coffer.Errorf("inbox", coffer.Exhausted, "the inbox is full"), fullPause}
-	}
-	w, err := v.write(coffer.Write{Document: d})
-	if err != nil {
-		return coffer.Change{}, err
-	}
-	changes, err := v.commit(ctx, []store.Write{w})
+	var changes []coffer.Change
+	err := v.lawful(ctx, func(first bool) (err error) {
+		changes, err = v.deliver(ctx, d, first)
+		return err
+	})
 	if err != nil {
 		return coffer.Change{}, err
 	}
 	return changes[0], nil
+}
+
+func (v *View) deliver(ctx context.Context, d *coffer.Document, first bool) ([]coffer.Change, error) {
+	r, err := v.decideOn(ctx, false, grant.Write, v.url+"/inbox") // messages have counts of their own
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMessage(d); err != nil {
+		return nil, err
+	}
+	if first {
+		now := v.s.now()
+		if err := v.s.senders.take(v.chain(), now); err != nil {
+			return nil, err
+		}
+		if err := v.s.messages.take(v.id, now); err != nil {
+			return nil, err
+		}
+	}
+	leave, err := v.s.inboxes.enter(ctx, v.id)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	n, err := v.disk().Count(ctx, v.id, coffer.Query{Index: inboxKey, Has: []string{messageName}})
+	if err != nil {
+		return nil, err
+	}
+	if n >= maxMessages {
+		return nil, &tooFast{coffer.Errorf("inbox", coffer.Exhausted, "the inbox is full"), fullPause}
+	}
+	w, err := v.write(coffer.Write{Document: d})
+	if err != nil {
+		return nil, err
+	}
+	return v.commit(ctx, r, []store.Write{w})
 }
 
 // checkMessage reports the first rule of messages that the document breaks.

@@ -180,7 +180,7 @@ func (r *logReader) start() error {
 	if r.log.edge != nil {
 		return nil
 	}
-	u, err := r.s.store.Usage(r.ctx, r.id)
+	u, err := r.s.disk(r.id).Usage(r.ctx, r.id)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (r *logReader) read(after, most uint64, add func(ledger.Hash) error) error 
 		return nil
 	}
 	last := after
-	for c, err := range r.s.store.Changes(r.ctx, r.id, after) {
+	for c, err := range r.s.disk(r.id).Changes(r.ctx, r.id, after) {
 		switch {
 		case err != nil:
 			return err
@@ -237,7 +237,7 @@ func (r *logReader) tile(t ledger.Tile, _ int) ([]ledger.Hash, error) {
 	if tile, ok := r.s.logs.tiles.Get(tilePlace{r.id, t}); ok {
 		return tile, nil
 	}
-	d, err := r.s.store.Get(r.ctx, tileVault(r.id), tileID(t))
+	d, err := r.s.disk(r.id).Get(r.ctx, tileVault(r.id), tileID(t))
 	if err == nil {
 		if tile, ok := decodeTile(d.Body); ok {
 			r.s.logs.tiles.Add(tilePlace{r.id, t}, tile)
@@ -305,9 +305,18 @@ func (r *logReader) flush() error {
 	if len(r.fresh) == 0 {
 		return nil
 	}
-	defer r.s.gates.write(r.id)()
-	ctx := context.WithoutCancel(r.ctx)
-	c, err := r.s.lookup(ctx, r.id)
+	ctx, disk := context.WithoutCancel(r.ctx), r.s.disk(r.id)
+	// What erases the vault moves the law of its tile vault, too. It is read first, and whether there is a vault then, not in
+	// what is remembered: so the end is seen here, or keeps the commit from happening.
+	u, err := disk.Usage(ctx, tileVault(r.id))
+	if err != nil {
+		return err
+	}
+	d, err := disk.Get(ctx, own, coffer.ObjectID(r.id))
+	if err != nil {
+		return err
+	}
+	c, err := readRecord(d)
 	if err != nil {
 		return err
 	}
@@ -319,19 +328,26 @@ func (r *logReader) flush() error {
 			body = append(body, h[:]...)
 		}
 		d := &coffer.Document{ID: tileID(t), Body: body}
-		writes[i] = store.Write{Vault: tileVault(r.id), Time: r.s.now(), Document: d}
+		writes[i] = store.Write{Vault: tileVault(r.id), Time: r.s.now(), Document: d, Law: &u.Law}
 	}
 	r.fresh, r.made = nil, nil
 	if c.Erased {
 		return logEnded()
 	}
-	_, err = r.s.apply(ctx, writes...)
-	if !errors.Is(err, coffer.Conflict) {
+	_, err = disk.Apply(ctx, writes...)
+	switch {
+	case errors.Is(err, store.Moved):
+		return logEnded()
+	case !errors.Is(err, coffer.Conflict):
 		return err
 	}
 	// Another node on the same store made one of them, too, or one was erased: ids are not taken twice.
 	for _, w := range writes {
-		if _, err := r.s.apply(ctx, w); err != nil && !errors.Is(err, coffer.Conflict) {
+		_, err := disk.Apply(ctx, w)
+		switch {
+		case errors.Is(err, store.Moved):
+			return logEnded()
+		case err != nil && !errors.Is(err, coffer.Conflict):
 			return err
 		}
 	}

@@ -23,9 +23,16 @@ func (v *View) Config(ctx context.Context) (*coffer.Config, error) {
 // Invalid if it would change id or referenceId. A new controller takes the vault over: all capabilities that the old
 // one delegated are void. Whose the vault is, and from where it may be reached, no delegate may change: Denied.
 func (v *View) Configure(ctx context.Context, c *coffer.Config) error {
+	if err := v.lawful(ctx, func(first bool) error { return v.configure(ctx, c, first) }); err != nil {
+		return err
+	}
+	v.s.feed.Grew(v.id) // so that those who follow are decided on anew
+	return nil
+}
+
+func (v *View) configure(ctx context.Context, c *coffer.Config, first bool) error {
 	const op = "configure vault"
-	defer v.s.gates.change(v.id)()
-	old, err := v.decide(ctx, grant.Write, v.url)
+	old, err := v.decideOn(ctx, first, grant.Write, v.url)
 	if err != nil {
 		return err
 	}
@@ -45,17 +52,30 @@ func (v *View) Configure(ctx context.Context, c *coffer.Config) error {
 	case c.Sequence != old.Sequence+1:
 		return coffer.Errorf(op, coffer.Conflict, "sequence is not one more than the present one")
 	}
-	if _, err = v.s.configure(ctx, v.caller, v.id, old, &record{Config: *c}); err != nil {
-		return err
+	_, err = v.replace(ctx, old, &record{Config: *c}, store.Write{Vault: v.id, Govern: true, Law: &old.law})
+	return err
+}
+
+// replace puts a new configuration in the place of old, with writes that move the vault's law.
+func (v *View) replace(ctx context.Context, old, r *record, also ...store.Write) ([]store.Result, error) {
+	d, err := r.document(v.id)
+	if err != nil {
+		return nil, err
 	}
-	v.s.feed.Grew(v.id) // so that those who follow are decided on anew
-	return nil
+	d.Parents = []coffer.Rev{old.rev}
+	writes := append(also, store.Write{Vault: own, By: v.caller.Who(), Time: v.s.now(), Document: d})
+	defer v.s.configs.forget(v.id) // a loser of a race, too, is to read what won
+	return v.disk().Apply(ctx, writes...)
 }
 
 // EraseVault erases the vault: documents, chunks, revocations, and the configuration but for id and controller, who
 // can still read in the feed that it was erased. Only the controller may, no delegate.
 func (v *View) EraseVault(ctx context.Context) (coffer.Change, error) {
-	r, err := v.purge(ctx)
+	var r store.Result
+	err := v.lawful(ctx, func(first bool) (err error) {
+		r, err = v.purge(ctx, first)
+		return err
+	})
 	if err != nil {
 		return coffer.Change{}, err
 	}
@@ -65,9 +85,8 @@ func (v *View) EraseVault(ctx context.Context) (coffer.Change, error) {
 }
 
 // purge erases the vault from the store.
-func (v *View) purge(ctx context.Context) (r store.Result, err error) {
-	defer v.s.gates.change(v.id)()
-	old, err := v.decide(ctx, grant.Write, v.url)
+func (v *View) purge(ctx context.Context, first bool) (r store.Result, err error) {
+	old, err := v.decideOn(ctx, first, grant.Write, v.url)
 	if err != nil {
 		return r, err
 	}
@@ -76,12 +95,12 @@ func (v *View) purge(ctx context.Context) (r store.Result, err error) {
 	}
 	gone := &record{Erased: true, Config: coffer.Config{ID: old.ID, Sequence: old.Sequence + 1, Controller: old.Controller}}
 	by, now := v.caller.Who(), v.s.now()
-	results, err := v.s.configure(ctx, v.caller, v.id, old, gone,
-		store.Write{Vault: v.id, By: by, Time: now, Purge: true},
+	results, err := v.replace(ctx, old, gone,
+		store.Write{Vault: v.id, By: by, Time: now, Purge: true, Law: &old.law},
 		store.Write{Vault: law(v.id), By: by, Time: now, Purge: true},
 		store.Write{Vault: tileVault(v.id), By: by, Time: now, Purge: true})
 	if err != nil {
 		return r, err
 	}
-	return results[1], nil
+	return results[0], nil
 }

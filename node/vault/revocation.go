@@ -7,6 +7,9 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
@@ -20,6 +23,12 @@ const revocationGrace = 24 * 60 * 60 // seconds
 // to it: delegates can make capabilities without end, and revoke them.
 var delegatesRevocations = store.Usage{Documents: 10_000, Bytes: 16 << 20}
 
+// ownersRevocations is what it may hold after its controller has.
+var ownersRevocations = store.Usage{Documents: 100_000, Bytes: 160 << 20}
+
+// prunings is how often in a second a vault's list, when it is full, is read for what may leave it.
+const prunings = 1. / 600
+
 // revocationID is where the revocation of what a delegator delegated is kept. The delegator is part of it: who makes a
 // capability with an id that another uses cannot revoke the other's.
 func revocationID(l grant.Link) coffer.ObjectID {
@@ -31,19 +40,57 @@ func revocationID(l grant.Link) coffer.ObjectID {
 	return coffer.ObjectID(h.Sum(nil)[:16])
 }
 
-// revoked reports whether the link is revoked in the vault.
-func (s *Service) revoked(ctx context.Context, id coffer.VaultID, l grant.Link) (bool, error) {
-	_, err := s.store.Get(ctx, law(id), revocationID(l))
-	if errors.Is(err, coffer.NotExist) {
-		return false, nil
+// revocationsKept is how many links are remembered to be revoked or not: about 200 bytes each.
+const revocationsKept = 32768
+
+// A verdict says whether a link was revoked when the vault's law had the number.
+type verdict struct {
+	law     uint64
+	revoked bool
+}
+
+type linkPlace struct {
+	vault coffer.VaultID
+	id    coffer.ObjectID // of the revocation, if there is one
+}
+
+func newVerdicts() *lru.Cache[linkPlace, verdict] {
+	kept, err := lru.New[linkPlace, verdict](revocationsKept)
+	if err != nil {
+		panic(err) // only for a size below one
 	}
-	return err == nil, err
+	return kept
+}
+
+// revoked reports whether the link is revoked in the vault, for a decision under the law with the number, which was read
+// before.
+func (s *Service) revoked(ctx context.Context, id coffer.VaultID, number uint64, l grant.Link) (bool, error) {
+	at := linkPlace{id, revocationID(l)}
+	if known, ok := s.verdicts.Get(at); ok && known.law == number {
+		return known.revoked, nil
+	}
+	_, err := s.disk(id).Get(ctx, law(id), at.id)
+	if err != nil && !errors.Is(err, coffer.NotExist) {
+		return false, err
+	}
+	s.verdicts.Add(at, verdict{number, err == nil})
+	return err == nil, nil
 }
 
 // Revoked reports whether any of the links is revoked in this vault. It asks no authority.
 func (v *View) Revoked(ctx context.Context, links []grant.Link) (bool, error) {
+	r, err := v.s.lookup(ctx, v.id)
+	if errors.Is(err, coffer.NotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	return v.revoked(ctx, r, links)
+}
+
+func (v *View) revoked(ctx context.Context, r *record, links []grant.Link) (bool, error) {
 	for _, l := range links {
-		if is, err := v.s.revoked(ctx, v.id, l); is || err != nil {
+		if is, err := v.s.revoked(ctx, v.id, r.law, l); is || err != nil {
 			return is, err
 		}
 	}
@@ -55,28 +102,23 @@ func (v *View) Revoked(ctx context.Context, links []grant.Link) (bool, error) {
 //
 // The caller's authority comes from the vault's root capability, or from the root capability for the URL of this
 // revocation, at, whose controllers are the vault's and all who took part in the chain: so the delegate, too, can cut
-// it. NotExist if the capability, or one that it rests on, is revoked already. Delegates fill no more than a bounded
-// part of the list: Exhausted. The controller can always revoke.
+// it. NotExist if the capability, or one that it rests on, is revoked already. Exhausted if the list of revocations is full of
+// such as still matter; delegates fill no more than a small part of what the controller may.
 func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encoded []byte) error {
+	err := v.lawful(ctx, func(first bool) error { return v.revoke(ctx, at, c, encoded, first) })
+	if err != nil {
+		return err
+	}
+	v.s.feed.Grew(v.id) // so that those who follow are decided on anew
+	return nil
+}
+
+func (v *View) revoke(ctx context.Context, at string, c *grant.Capability, encoded []byte, first bool) error {
 	const op = "revoke"
-	defer v.s.gates.change(v.id)()
 	now := v.s.now()
-	revoked := func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, l) }
-	// Only the authority of the vault's root rests on its controller; that of the other was verified against the chain.
-	if _, err := v.decide(ctx, grant.Write, v.url+"/zcaps/revocations", at); err != nil {
-		r, lookupErr := v.s.lookup(ctx, v.id)
-		if lookupErr != nil || r.Erased {
-			return err
-		}
-		if grant.Decide(v.caller, grant.Act{Root: at, Action: grant.Write, Targets: []string{at}}, now, revoked) != nil {
-			return err
-		}
-		// The URL alone does not say that it is this capability's.
-		took := func(who string) bool { return same(who, v.caller.Who()) }
-		if !took(r.Controller) && !slices.ContainsFunc(c.ChainControllers(), took) {
-			return err
-		}
-		if err := v.s.pace.take(v.id, now); err != nil {
+	r, err := v.decideOn(ctx, first, grant.Write, v.url+"/zcaps/revocations", at)
+	if err != nil {
+		if r, err = v.tookPart(ctx, at, c, first, err); err != nil {
 			return err
 		}
 	}
@@ -84,7 +126,7 @@ func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encod
 	if len(links) == 0 {
 		return coffer.Errorf(op, coffer.Invalid, "not a delegated capability")
 	}
-	if is, err := v.Revoked(ctx, links); err != nil {
+	if is, err := v.revoked(ctx, r, links); err != nil {
 		return err
 	} else if is {
 		return refused(coffer.Errorf(op, coffer.NotExist, "revoked already"))
@@ -96,18 +138,89 @@ func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encod
 	if err != nil {
 		return coffer.E(op, coffer.Invalid, err)
 	}
-	w := store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now,
+	w := store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now, Limit: ownersRevocations,
 		Document: &coffer.Document{ID: revocationID(link), Body: body}}
-	if r, err := v.s.lookup(ctx, v.id); err != nil {
-		return err
-	} else if !same(v.caller.Who(), r.Controller) {
+	if !same(v.caller.Who(), r.Controller) {
 		w.Limit = delegatesRevocations
 	}
-	if _, err = v.s.apply(ctx, w); err != nil {
+	defer v.s.configs.forget(v.id)
+	commit := func() error {
+		_, err := v.disk().Apply(ctx, store.Write{Vault: v.id, Govern: true, Law: &r.law}, w)
 		return err
 	}
-	v.s.feed.Grew(v.id) // so that those who follow are decided on anew
-	return nil
+	if err = commit(); !errors.Is(err, coffer.Exhausted) || v.s.prunings.take(v.id, now) != nil {
+		return err
+	}
+	if err := v.prune(ctx, w.By); err != nil {
+		return err
+	}
+	return commit()
+}
+
+// outlived reports whether a revocation matters no more.
+func outlived(r *coffer.Revocation, now time.Time) bool {
+	return now.Unix() > r.Expires.Unix()+revocationGrace
+}
+
+// pruneMost is how many revocations leave the list in one commit.
+const pruneMost = 1000
+
+// prune erases revocations that have outlived their capabilities. What another one erases at the same time is no error.
+func (v *View) prune(ctx context.Context, by string) error {
+	now := v.s.now()
+	var erase []store.Write
+	commit := func() error {
+		_, err := v.disk().Apply(ctx, erase...)
+		erase = nil
+		if errors.Is(err, coffer.NotExist) {
+			return nil
+		}
+		return err
+	}
+	for d, err := range v.disk().Query(ctx, law(v.id), coffer.Query{}) {
+		if err != nil {
+			return err
+		}
+		var r coffer.Revocation
+		if json.Unmarshal(d.Body, &r) != nil || !outlived(&r, now) {
+			continue
+		}
+		erase = append(erase, store.Write{Vault: law(v.id), By: by, Time: now, Erase: &d.ID})
+		if len(erase) == pruneMost {
+			if err := commit(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(erase) == 0 {
+		return nil
+	}
+	return commit()
+}
+
+// tookPart decides on who may revoke by having taken part in the chain: the authority of the vault's root rests on its
+// controller, that of the other one was verified against the chain. It returns the vault's configuration, or the refusal.
+func (v *View) tookPart(
+	ctx context.Context, at string, c *grant.Capability, first bool, refusal error,
+) (*record, error) {
+	r, err := v.s.lookup(ctx, v.id)
+	if err != nil || r.Erased {
+		return nil, refusal
+	}
+	act := grant.Act{Root: at, Action: grant.Write, Targets: []string{at}}
+	err = grant.Decide(v.caller, act, v.s.now(), func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, r.law, l) })
+	if err != nil {
+		return nil, refusal
+	}
+	// The URL alone does not say that it is this capability's.
+	took := func(who string) bool { return same(who, v.caller.Who()) }
+	if !took(r.Controller) && !slices.ContainsFunc(c.ChainControllers(), took) {
+		return nil, refusal
+	}
+	if first {
+		err = v.s.pace.take(v.id, v.s.now())
+	}
+	return r, err
 }
 
 // Revocations yields the revocations that have not outlived their capabilities, oldest first.
@@ -118,7 +231,7 @@ func (v *View) Revocations(ctx context.Context) iter.Seq2[coffer.Revocation, err
 			return
 		}
 		var all []coffer.Revocation
-		for d, err := range v.s.store.Query(ctx, law(v.id), coffer.Query{}) {
+		for d, err := range v.disk().Query(ctx, law(v.id), coffer.Query{}) {
 			var r coffer.Revocation
 			if err == nil && json.Unmarshal(d.Body, &r) != nil {
 				err = coffer.Errorf("revocation", coffer.Corrupt, "unreadable")
@@ -127,7 +240,7 @@ func (v *View) Revocations(ctx context.Context) iter.Seq2[coffer.Revocation, err
 				yield(coffer.Revocation{}, err)
 				return
 			}
-			if v.s.now().Unix() <= r.Expires.Unix()+revocationGrace {
+			if !outlived(&r, v.s.now()) {
 				all = append(all, r)
 			}
 		}

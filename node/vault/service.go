@@ -25,6 +25,8 @@ import (
 	"strings"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/ledger"
@@ -44,19 +46,23 @@ type Options struct {
 
 // A Service keeps vaults. It is made by [New] and used by any number of goroutines.
 type Service struct {
-	store   store.Store
-	blobs   blob.Store
-	target  func(coffer.VaultID) string
-	now     func() time.Time
-	limits  Limits
-	feed    ledger.Feed
-	logs    logs
-	configs configs
-	pace    *pace
-	gates   gates
+	store    store.Store
+	blobs    blob.Store
+	target   func(coffer.VaultID) string
+	now      func() time.Time
+	limits   Limits
+	feed     ledger.Feed
+	logs     logs
+	configs  configs
+	verdicts *lru.Cache[linkPlace, verdict]
+	turns    *turns
+	shared   bool // other processes write to the store, too
 
+	pace              *pace
 	openings          *pace // of what is open
+	makers            *pace // of vaults that are made and looked for, by who does
 	senders, messages *pace // of messages: by chain of capabilities, and by vault
+	prunings          *pace // of lists of revocations that are full
 	inboxes           inboxes
 
 	arrivals
@@ -64,19 +70,25 @@ type Service struct {
 
 // New returns a Service over the stores, which stay the caller's to close.
 func New(o Options) *Service {
+	_, shared := o.Store.(store.Shared)
 	return &Service{
-		store:   o.Store,
-		blobs:   o.Blobs,
-		target:  o.Target,
-		now:     o.Now,
-		limits:  o.Limits,
-		configs: newConfigs(),
-		pace:    newPace(o.Limits.Rate),
-		logs:    newLogs(o.Signer),
+		store:    o.Store,
+		blobs:    o.Blobs,
+		target:   o.Target,
+		now:      o.Now,
+		limits:   o.Limits,
+		configs:  newConfigs(),
+		logs:     newLogs(o.Signer),
+		verdicts: newVerdicts(),
+		turns:    newTurns(o.Limits.Slots),
+		shared:   shared,
 
+		pace:     newPace(o.Limits.Rate),
 		openings: newPace(o.Limits.Rate),
+		makers:   newPace(o.Limits.Rate),
 		senders:  newMessagePace(chainMessages),
 		messages: newMessagePace(o.Limits.messages()),
+		prunings: newPace(prunings),
 	}
 }
 
@@ -87,6 +99,7 @@ type record struct {
 
 	rev   coffer.Rev     // of the document that it is kept in
 	admit []netip.Prefix // IPAllowList, read
+	law   uint64         // of the vault, not later than when this was read
 }
 
 // own is the node's own vault.
@@ -141,19 +154,33 @@ func readRecord(d *coffer.Document) (*record, error) {
 	return r, nil
 }
 
-// lookup returns the configuration of a vault, NotExist if there never was one.
+// lookup returns the configuration of a vault with the law that it is good under, NotExist if there never was one.
+//
+// Where other processes write to the store, the law is read each time, and the configuration only when it has moved.
+// Where none does, every move of a law has been seen here.
 func (s *Service) lookup(ctx context.Context, id coffer.VaultID) (*record, error) {
-	r, at := s.configs.get(id)
-	if r != nil {
-		return r, nil
+	known, at := s.configs.get(id)
+	if known != nil && !s.shared {
+		return known, nil
 	}
-	d, err := s.store.Get(ctx, own, coffer.ObjectID(id))
+	// The law first: what is read then is of this law, or a later one. What is decided by a later one and written under this
+	// one is refused, and decided again.
+	u, err := s.disk(id).Usage(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if r, err = readRecord(d); err != nil {
+	if known != nil && known.law == u.Law {
+		return known, nil
+	}
+	d, err := s.disk(id).Get(ctx, own, coffer.ObjectID(id))
+	if err != nil {
 		return nil, err
 	}
+	r, err := readRecord(d)
+	if err != nil {
+		return nil, err
+	}
+	r.law = u.Law
 	s.configs.add(id, r, at)
 	return r, nil
 }
@@ -251,6 +278,10 @@ func (s *Service) Create(ctx context.Context, caller grant.Caller, c *coffer.Con
 	case c.ID != "":
 		return nil, coffer.Errorf(op, coffer.Invalid, "the id is the server's to choose")
 	}
+	maker := maker(caller)
+	if err := s.makers.take(maker, s.now()); err != nil {
+		return nil, err
+	}
 	id := coffer.NewVaultID()
 	r := &record{Config: *c}
 	r.ID = s.target(id)
@@ -259,11 +290,15 @@ func (s *Service) Create(ctx context.Context, caller grant.Caller, c *coffer.Con
 		return nil, err
 	}
 	limit := store.Usage{Documents: s.limits.Vaults}
-	if _, err = s.apply(ctx, store.Write{Vault: own, By: caller.Who(), Time: s.now(), Limit: limit, Document: d}); err != nil {
+	w := store.Write{Vault: own, By: caller.Who(), Time: s.now(), Limit: limit, Document: d}
+	if _, err = s.disk(maker).Apply(ctx, w); err != nil {
 		return nil, err
 	}
 	return &r.Config, nil
 }
+
+// maker names who makes and looks for vaults, in the form of what turns and paces are kept for.
+func maker(c grant.Caller) coffer.VaultID { return derived("coffer maker", []byte(c.Who())) }
 
 // Find returns the configurations of the controller's vaults with the referenceId: one or none. Only the controller
 // is answered.
@@ -271,10 +306,14 @@ func (s *Service) Find(ctx context.Context, caller grant.Caller, controller, ref
 	if caller.Who() == "" || !same(caller.Who(), controller) {
 		return nil, refused(coffer.Errorf("find vault", coffer.NotExist, "only for oneself"))
 	}
+	maker := maker(caller)
+	if err := s.makers.take(maker, s.now()); err != nil {
+		return nil, err
+	}
 	tag := referenceTag(controller, referenceID)
 	q := coffer.Query{Index: tag.Key, Equals: []map[string]string{{tag.Name: tag.Value}}}
 	var found []*coffer.Config
-	for d, err := range s.store.Query(ctx, own, q) {
+	for d, err := range s.disk(maker).Query(ctx, own, q) {
 		if err != nil {
 			return nil, err
 		}
@@ -285,27 +324,6 @@ func (s *Service) Find(ctx context.Context, caller grant.Caller, controller, ref
 		found = append(found, &r.Config)
 	}
 	return found, nil
-}
-
-// configure puts a new configuration in the place of old.
-func (s *Service) configure(ctx context.Context, caller grant.Caller, id coffer.VaultID, old, r *record, also ...store.Write) ([]store.Result, error) {
-	d, err := r.document(id)
-	if err != nil {
-		return nil, err
-	}
-	d.Parents = []coffer.Rev{old.rev}
-	writes := append([]store.Write{{Vault: own, By: caller.Who(), Time: s.now(), Document: d}}, also...)
-	defer s.configs.forget(id) // a loser of a race, too, is to read what won
-	return s.apply(ctx, writes...)
-}
-
-// apply commits and waits for the end of it, even when ctx ends first: of a commit that may yet happen, followers could
-// not be told, configurations not be forgotten, and chunks not be removed.
-func (s *Service) apply(ctx context.Context, writes ...store.Write) ([]store.Result, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, coffer.E("commit", coffer.Unavailable, err)
-	}
-	return s.store.Apply(context.WithoutCancel(ctx), writes...)
 }
 
 // same reports whether two identifiers name the same party, one of them perhaps by one of its keys.
