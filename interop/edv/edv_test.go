@@ -7,10 +7,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -18,30 +20,69 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cofferhq/coffer/internal/servers"
 )
 
-// TestStories tells each story of the published clients to one server.
+// TestMain removes the programs that the tests built.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if programs.folder != "" {
+		os.RemoveAll(programs.folder)
+	}
+	os.Exit(code)
+}
+
+// TestStories tells each story of the published clients to a server on each combination of disks.
 func TestStories(t *testing.T) {
 	nodejs(t)
-	base := serve(t)
-	for _, story := range []string{"vaults", "documents", "queries", "streams", "delegation", "revocation", "requests"} {
-		t.Run(story, func(t *testing.T) {
-			out, err := script(t, nil, story+".mjs", base)
-			steps := 0
-			for line := range strings.Lines(string(out)) {
-				t.Log(strings.TrimSuffix(line, "\n"))
-				if strings.HasPrefix(line, "ok ") {
-					steps++
-				}
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			// A story that ends early by mistake must not pass for one that was told.
-			if steps < 10 || !bytes.HasSuffix(out, []byte("done\n")) {
-				t.Fatalf("the story ended after %d steps", steps)
-			}
+	onEachDisk(t, func(t *testing.T, base string) {
+		for _, story := range []string{
+			"vaults", "documents", "queries", "streams", "delegation", "revocation", "requests",
+		} {
+			t.Run(story, func(t *testing.T) {
+				t.Parallel()
+				tell(t, story, base)
+			})
+		}
+	})
+}
+
+// onEachDisk tests a server on each combination of disks, at its URL.
+func onEachDisk(t *testing.T, test func(t *testing.T, base string)) {
+	for _, disks := range []struct {
+		name  string
+		flags func(t *testing.T) []string
+	}{
+		{"Pebble and files", func(*testing.T) []string { return nil }},
+		{"PostgreSQL and files", func(t *testing.T) []string { return []string{"--store", servers.Database(t)} }},
+		{"PostgreSQL and S3", func(t *testing.T) []string {
+			return []string{"--store", servers.Database(t), "--blobs", servers.Bucket(t)}
+		}},
+	} {
+		t.Run(disks.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, serve(t, disks.flags(t)...))
 		})
+	}
+}
+
+// tell tells a story to the server.
+func tell(t *testing.T, story, base string) {
+	out, err := script(t, nil, story+".mjs", base)
+	steps := 0
+	for line := range strings.Lines(string(out)) {
+		t.Log(strings.TrimSuffix(line, "\n"))
+		if strings.HasPrefix(line, "ok ") {
+			steps++
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A story that ends early by mistake must not pass for one that was told.
+	if steps < 10 || !bytes.HasSuffix(out, []byte("done\n")) {
+		t.Fatalf("the story ended after %d steps", steps)
 	}
 }
 
@@ -75,25 +116,44 @@ func script(t *testing.T, stdin []byte, args ...string) ([]byte, error) {
 	return out, err
 }
 
-// build builds one of our programs, with the race detector if the test has it, and returns its file.
-func build(t *testing.T, name string) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), name)
-	args := []string{"build", "-o", bin}
-	if raced() {
-		args = append(args, "-race")
-	}
-	if out, err := exec.Command("go", append(args, "../../cmd/"+name)...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return bin
+// programs are built once for all tests.
+var programs struct {
+	once   sync.Once
+	folder string
+	err    error
 }
 
-// serve starts cofferd and returns the URL it listens at. At the end of the test it is stopped, and must have stopped
-// well.
-func serve(t *testing.T) (base string) {
+// program returns the file of one of our programs, which has the race detector if the test has it.
+func program(t *testing.T, name string) string {
 	t.Helper()
-	cmd := exec.Command(build(t, "cofferd"), "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data"))
+	programs.once.Do(func() {
+		if programs.folder, programs.err = os.MkdirTemp("", "coffer-interop-"); programs.err != nil {
+			return
+		}
+		args := []string{"build", "-o", programs.folder}
+		if raced() {
+			args = append(args, "-race")
+		}
+		out, err := exec.Command("go", append(args, "../../cmd/coffer", "../../cmd/cofferd")...).CombinedOutput()
+		if err != nil {
+			programs.err = fmt.Errorf("%w\n%s", err, out)
+		}
+	})
+	if programs.err != nil {
+		t.Fatal(programs.err)
+	}
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	return filepath.Join(programs.folder, name)
+}
+
+// serve starts cofferd with the flags and returns the URL it listens at. At the end of the test it is stopped, and must
+// have stopped well.
+func serve(t *testing.T, flags ...string) (base string) {
+	t.Helper()
+	flags = append([]string{"--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data")}, flags...)
+	cmd := exec.Command(program(t, "cofferd"), flags...)
 	var log lockedBuffer
 	cmd.Stderr = &log
 	stdout, err := cmd.StdoutPipe()
@@ -129,7 +189,7 @@ func serve(t *testing.T) (base string) {
 	case line := <-said:
 		base, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 		if !ok || !strings.HasPrefix(base, "http://127.0.0.1:") {
-			t.Fatalf("cofferd said %q", line)
+			t.Fatalf("cofferd said %q, and in its log:\n%s", line, log.String())
 		}
 		return base
 	case <-time.After(time.Minute):

@@ -29,7 +29,10 @@ import (
 // reads, finds, changes and hands on.
 func TestExchange(t *testing.T) {
 	nodejs(t)
-	base := serve(t)
+	onEachDisk(t, exchange)
+}
+
+func exchange(t *testing.T, base string) {
 	alice, bob := newPerson(t, base), newPerson(t, base)
 	const attribute = "content.kind"
 	blinder, err := seal.NewBlinder(alice.ring, seal.Index{Attributes: []string{attribute}})

@@ -21,7 +21,7 @@ func TestProgram(t *testing.T) {
 	base := serve(t)
 	alice := newPerson(t, base)
 	dir := t.TempDir()
-	bin := build(t, "coffer")
+	bin := program(t, "coffer")
 	const passphrase = "of the story"
 	coffer := func(args ...string) []byte {
 		t.Helper()
