@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/store/blob"
@@ -32,12 +34,18 @@ func Run(t *testing.T, disk func(t *testing.T) (open func() blob.Store), without
 		{"refused", refused},
 		{"keys", keys},
 		{"taken", taken},
+		{"readers", readers},
 		{"unseen", unseen},
 		{"delete", remove},
+		{"deleteOpen", removeOpen},
 		{"deleteAll", removeAll},
 		{"list", list},
+		{"listWhile", listWhile},
+		{"modified", modified},
+		{"many", many},
 		{"reopen", reopen},
 		{"cancelled", cancelled},
+		{"stalled", stalled},
 		{"memory", memory},
 		{"raceForKey", raceForKey},
 		{"raceInFolder", raceInFolder},
@@ -142,40 +150,87 @@ func (f *failing) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// refused puts what must not be stored, of several sizes: drivers hold small blobs in memory, and large ones not.
 func refused(b *bench) {
-	body := content(1, 300_000)
+	for _, size := range []int{300, 300_000, 3_000_000} {
+		b.refused(size)
+	}
+}
+
+func (b *bench) refused(size int) {
+	body := content(1, size)
 	sum := sha256.Sum256(body)
 	other := sum
 	other[31] ^= 1
 	broken := coffer.Errorf("reader", coffer.Locked, "held")
+	half := size / 2
 	for name, c := range map[string]struct {
 		size int64
 		sum  [32]byte
 		r    io.Reader
 		kind coffer.Kind
 	}{
-		"shorter":               {int64(len(body)) + 1, sum, bytes.NewReader(body), coffer.Invalid},
+		"shorter":               {int64(size) + 1, sum, bytes.NewReader(body), coffer.Invalid},
+		"empty":                 {int64(size), sum, bytes.NewReader(nil), coffer.Invalid},
+		"half":                  {int64(size), sum, bytes.NewReader(body[:half]), coffer.Invalid},
+		"half, of that sum":     {int64(size), sha256.Sum256(body[:half]), bytes.NewReader(body[:half]), coffer.Invalid},
 		"much shorter":          {1 << 40, sum, bytes.NewReader(body), coffer.Invalid},
-		"longer":                {int64(len(body)) - 1, sum, bytes.NewReader(body), coffer.Invalid},
-		"longer, right at size": {1000, sha256.Sum256(body[:1000]), bytes.NewReader(body), coffer.Invalid},
+		"longer":                {int64(size) - 1, sum, bytes.NewReader(body), coffer.Invalid},
+		"longer, right at size": {int64(half), sha256.Sum256(body[:half]), bytes.NewReader(body), coffer.Invalid},
 		"longer than nothing":   {0, sha256.Sum256(nil), bytes.NewReader(body), coffer.Invalid},
 		"negative":              {-1, sum, bytes.NewReader(body), coffer.Invalid},
-		"another sum":           {int64(len(body)), other, bytes.NewReader(body), coffer.Invalid},
-		"no sum":                {int64(len(body)), [32]byte{}, bytes.NewReader(body), coffer.Invalid},
-		"reader fails":          {int64(len(body)) + 1, sum, &failing{bytes.NewReader(body), io.ErrClosedPipe}, coffer.Unavailable},
-		"reader fails at end":   {int64(len(body)), sum, &failing{bytes.NewReader(body), io.ErrClosedPipe}, coffer.Unavailable},
-		"reader has a kind":     {int64(len(body)) + 1, sum, &failing{bytes.NewReader(body), broken}, coffer.Locked},
+		"another sum":           {int64(size), other, bytes.NewReader(body), coffer.Invalid},
+		"sum of a part":         {int64(size), sha256.Sum256(body[:half]), bytes.NewReader(body), coffer.Invalid},
+		"no sum":                {int64(size), [32]byte{}, bytes.NewReader(body), coffer.Invalid},
+		"reader fails":          {int64(size) + 1, sum, &failing{bytes.NewReader(body), io.ErrClosedPipe}, coffer.Unavailable},
+		"reader fails at end":   {int64(size), sum, &failing{bytes.NewReader(body), io.ErrClosedPipe}, coffer.Unavailable},
+		"reader fails early":    {int64(size), sum, &failing{bytes.NewReader(body[:half]), io.ErrClosedPipe}, coffer.Unavailable},
+		"reader has a kind":     {int64(size) + 1, sum, &failing{bytes.NewReader(body), broken}, coffer.Locked},
 	} {
 		if err := b.Put(b.ctx, "v/key", c.size, c.sum, c.r); !errors.Is(err, c.kind) {
-			b.Errorf("%s: %v, want %v", name, err, c.kind)
+			b.Errorf("%d bytes, %s: %v, want %v", size, name, err, c.kind)
 		}
 		if r, _, err := b.Get(b.ctx, "v/key"); !errors.Is(err, coffer.NotExist) || r != nil {
-			b.Fatalf("%s: then Get: %v, %v, want NotExist", name, r, err)
+			b.Fatalf("%d bytes, %s: then Get: %v, %v, want NotExist", size, name, r, err)
 		}
 	}
 	b.lists(nil)
 	b.must("v/key", body)
 	b.has("v/key", body)
+	if err := b.Delete(b.ctx, "v/key"); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// readers puts what comes in pieces of all sorts.
+func readers(b *bench) {
+	body := content(1, 150_000)
+	for name, r := range map[string]io.Reader{
+		"byte":    iotest.OneByteReader(bytes.NewReader(body)),
+		"half":    iotest.HalfReader(bytes.NewReader(body)),
+		"data":    iotest.DataErrReader(bytes.NewReader(body)), // its end comes with the last bytes
+		"idle":    &idle{r: bytes.NewReader(body)},
+		"to":      bytes.NewBuffer(bytes.Clone(body)), // an io.WriterTo
+		"limited": io.LimitReader(io.MultiReader(bytes.NewReader(body), zeros{}), int64(len(body))),
+	} {
+		if err := b.Put(b.ctx, "v/"+name, int64(len(body)), sha256.Sum256(body), r); err != nil {
+			b.Fatalf("%s: %v", name, err)
+		}
+		b.has("v/"+name, body)
+	}
+}
+
+// idle has nothing to give every other time that it is asked.
+type idle struct {
+	r     io.Reader
+	turns int
+}
+
+func (i *idle) Read(b []byte) (int, error) {
+	if i.turns++; i.turns%2 == 0 {
+		return 0, nil
+	}
+	return i.r.Read(b)
 }
 
 func keys(b *bench) {
@@ -280,6 +335,35 @@ func remove(b *bench) {
 	b.has("v/o/1", two)
 }
 
+// removeOpen deletes a blob that somebody has begun to read, and that is too large to be on its way already.
+func removeOpen(b *bench) {
+	body := content(1, 12<<20)
+	b.must("v/o/1", body)
+	for _, del := range []func() error{
+		func() error { return b.Delete(b.ctx, "v/o/1") },
+		func() error { return b.DeleteAll(b.ctx, "v") },
+	} {
+		r, _, err := b.Get(b.ctx, "v/o/1")
+		if err != nil {
+			b.Fatalf("Get: %v", err)
+		}
+		begun := make([]byte, 100)
+		if _, err := io.ReadFull(r, begun); err != nil {
+			b.Fatalf("reading: %v", err)
+		}
+		if err := del(); err != nil {
+			b.Fatalf("deleting: %v", err)
+		}
+		b.hasNot("v/o/1")
+		rest, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(append(begun, rest...), body) {
+			b.Fatalf("what was open is %d bytes, %v", len(rest)+len(begun), err)
+		}
+		_ = r.Close()
+		b.must("v/o/1", body)
+	}
+}
+
 func removeAll(b *bench) {
 	want := make(map[string]int64)
 	for _, key := range []string{"a", "a/b", "a/b/c", "a/bc", "ab", "ab/c", "b/a/b", "a/b/c/d/e"} {
@@ -318,6 +402,109 @@ func list(b *bench) {
 	for range b.List(b.ctx) {
 		break
 	}
+}
+
+// listWhile lists while others put and delete: what is there all the time is seen, once.
+func listWhile(b *bench) {
+	stay := make(map[string]int64)
+	for i := range 40 {
+		key := fmt.Sprintf("v/%d/%d", i%4, i)
+		b.must(key, content(i, i))
+		stay[key] = int64(i)
+	}
+	var all sync.WaitGroup
+	done := make(chan struct{})
+	for i := range 4 {
+		all.Go(func() {
+			for round := 0; ; round++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				key := fmt.Sprintf("v/%d/x%d", (i+round)%6, i)
+				if err := errors.Join(b.put(key, content(i, 10)), b.Delete(b.ctx, key)); err != nil {
+					b.Errorf("meanwhile: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		left := maps.Clone(stay)
+		for info, err := range b.List(b.ctx) {
+			if err != nil {
+				b.Errorf("List: %v", err)
+				break
+			}
+			if strings.Contains(info.Key, "x") {
+				if info.Size != 10 {
+					b.Errorf("List: a blob of 10 bytes has %d", info.Size)
+				}
+				continue
+			}
+			if size, ok := left[info.Key]; !ok || size != info.Size {
+				b.Errorf("List: %v, which it should not have, or not twice", info)
+			}
+			delete(left, info.Key)
+		}
+		if len(left) > 0 {
+			b.Errorf("List lacks %d of %d blobs", len(left), len(stay))
+		}
+	}
+	close(done)
+	all.Wait()
+	b.lists(stay)
+}
+
+// modified checks that blobs say when they were put, within what clocks may differ and what formats round.
+func modified(b *bench) {
+	const slack = 10 * time.Second
+	before := time.Now().Add(-slack)
+	b.must("v/early", content(1, 10))
+	b.must("v/late", content(2, 10))
+	after := time.Now().Add(slack)
+	for info, err := range b.List(b.ctx) {
+		if err != nil {
+			b.Fatalf("List: %v", err)
+		}
+		if info.Modified.Before(before) || info.Modified.After(after) {
+			b.Errorf("put between %v and %v, says List at %v", before, after, info.Modified)
+		}
+	}
+}
+
+// many puts more blobs than fit in one answer of a server, many at a time, and deletes them with one call.
+func many(b *bench) {
+	const count, writers = 1100, 16
+	want := make(map[string]int64)
+	keys := make([]string, 0, count+2)
+	for i := range count {
+		key := fmt.Sprintf("v/%d/%d", i%7, i)
+		keys = append(keys, key)
+		want[key] = int64(i % 300)
+	}
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			for i := w; i < count; i += writers {
+				if err := b.put(keys[i], content(i, i%300)); err != nil {
+					b.Errorf("Put: %v", err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	b.lists(want)
+	for i := 0; i < count; i += 37 {
+		b.has(keys[i], content(i, i%300))
+	}
+	b.must("v/0/stays", nil)
+	if err := b.Delete(b.ctx, append(keys, keys[0], "v/absent")...); err != nil {
+		b.Fatalf("Delete: %v", err)
+	}
+	b.lists(map[string]int64{"v/0/stays": 0})
 }
 
 func reopen(b *bench) {
@@ -366,6 +553,53 @@ func cancelled(b *bench) {
 		}
 	}
 	b.has("v/key", nil)
+}
+
+// stalling gives some bytes and then nothing until it is let go.
+type stalling struct {
+	r      io.Reader
+	asked  chan struct{} // closed when it stalls
+	let    chan struct{}
+	closed bool
+}
+
+func (s *stalling) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != io.EOF {
+		return n, err
+	}
+	if !s.closed {
+		s.closed = true
+		close(s.asked)
+	}
+	<-s.let
+	return 0, io.EOF
+}
+
+// stalled puts from readers that stall: others are not held up, and nothing is stored when nobody waits any more.
+func stalled(b *bench) {
+	body := content(1, 300_000)
+	var all sync.WaitGroup
+	let := make(chan struct{})
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	for i := range 8 {
+		r := &stalling{r: bytes.NewReader(body[:200_000]), asked: make(chan struct{}), let: let}
+		all.Go(func() {
+			err := b.Put(ctx, fmt.Sprintf("v/stalled-%d", i), int64(len(body)), sha256.Sum256(body), r)
+			if err == nil {
+				b.Error("half a blob was put")
+			}
+		})
+		<-r.asked
+	}
+	b.must("v/other", body)
+	b.has("v/other", body)
+	b.lists(map[string]int64{"v/other": int64(len(body))})
+	cancel()
+	close(let)
+	all.Wait()
+	b.lists(map[string]int64{"v/other": int64(len(body))})
 }
 
 // memory puts and gets much and measures what was allocated for it.

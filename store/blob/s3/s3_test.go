@@ -43,3 +43,21 @@ func TestStoreInProcess(t *testing.T) {
 		return func() blob.Store { return on(t, url) }
 	}, "memory")
 }
+
+// TestStoreInParts lets blobs go up in parts that servers elsewhere would find too small, over TLS.
+func TestStoreInParts(t *testing.T) {
+	blobtest.Run(t, func(t *testing.T) func() blob.Store {
+		server := httptest.NewTLSServer(gofakes3.New(s3mem.New()).Server())
+		t.Cleanup(server.Close)
+		return func() blob.Store {
+			s, err := Open(t.Context(), "s3://bucket?endpoint="+server.URL, Options{
+				Key: "key", Secret: "secret", Create: true, Transport: server.Client().Transport,
+			})
+			if err != nil {
+				t.Fatalf("Open: %v", err)
+			}
+			s.part = 200_000
+			return s
+		}
+	}, "memory")
+}
