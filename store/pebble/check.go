@@ -311,6 +311,16 @@ func (c *census) countChange(key, value []byte) {
 	}
 	c.changed = true
 	c.seen.Changes = change.Number
+	if err != nil || change.Kind == coffer.VaultErased {
+		return
+	}
+	// A document has been looked at by then. What has none is known by its head alone.
+	b, ok := c.lookup(appendObject(nil, c.vault, headTable, change.ID))
+	if !ok {
+		c.report("a change is of an object that has no head")
+	} else if h, err := decodeHead(b); err == nil && h.number < change.Number {
+		c.report("a head is not of the last change of its object")
+	}
 }
 
 func (c *census) countHead(id coffer.ObjectID, value []byte) {

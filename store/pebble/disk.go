@@ -1,7 +1,9 @@
 package pebble
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -13,6 +15,30 @@ type disk struct {
 	vfs.FS
 	dir    string // of the store, as PathDir gives it
 	health *health
+
+	copying atomic.Pointer[copying] // nil unless a copy is being made
+}
+
+// copying is a copy that is being made, into a folder, until ctx ends.
+type copying struct {
+	ctx context.Context
+	dir string
+}
+
+// cut returns an error when the file belongs to a copy that is given up.
+func (d *disk) cut(name string) error {
+	if c := d.copying.Load(); c != nil && d.FS.PathDir(name) == c.dir {
+		return c.ctx.Err()
+	}
+	return nil
+}
+
+// Link makes another name of a file.
+func (d *disk) Link(from, to string) error {
+	if err := d.cut(to); err != nil {
+		return err
+	}
+	return d.FS.Link(from, to)
 }
 
 // Unwrap returns the file system below.
@@ -20,6 +46,9 @@ func (d *disk) Unwrap() vfs.FS { return d.FS }
 
 // Create creates a file.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := d.cut(name); err != nil {
+		return nil, err
+	}
 	f, err := d.FS.Create(name, c)
 	return d.file(name, f, err)
 }

@@ -31,14 +31,14 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	h := newHealth(o.Logger)
 	p := &place{fs: o.FS, dir: dir}
-	db, compactions, err := p.open(o, h)
-	if err != nil {
+	if err := p.open(o, h); err != nil {
 		p.restore()
 		return nil, err
 	}
 	s := &Store{
-		db:      db,
+		db:      p.db,
 		fs:      o.FS,
+		disk:    p.disk,
 		sync:    !o.NoSync,
 		lock:    p.lock,
 		health:  h,
@@ -51,7 +51,7 @@ func Open(dir string, o Options) (*Store, error) {
 	h.opened.Store(true)
 	go s.form()
 	go s.settle()
-	compactions.start()
+	p.compactions.start()
 	return s, nil
 }
 
@@ -63,43 +63,47 @@ type place struct {
 	lock  *engine.Lock
 	fresh bool     // the folder is locked and may be given back as it was
 	names []string // what was in it
+
+	db          *engine.DB
+	disk        *disk
+	compactions *scheduler
 }
 
-func (p *place) open(o Options, h *health) (*engine.DB, *scheduler, error) {
+func (p *place) open(o Options, h *health) error {
 	if err := p.make(); err != nil {
-		return nil, nil, err
+		return err
 	}
 	if err := p.claim(); err != nil {
-		return nil, nil, err
+		return err
 	}
 	there, err := engine.Peek(p.dir, p.fs)
 	if err != nil {
-		return nil, nil, openFailure(err)
+		return openFailure(err)
 	}
 	if there.Exists {
 		if err := p.look(o, h); err != nil {
-			return nil, nil, err
+			return err
 		}
 		p.fresh = false // from now on, what is new there may be of use
 	}
-	compactions := new(scheduler)
-	options := engineOptions(p.dir, o, h, compactions)
+	p.compactions = new(scheduler)
+	options := engineOptions(p.dir, o, h, p.compactions)
 	options.Lock = p.lock
-	var db *engine.DB
-	if !h.guard(func() { db, err = engine.Open(p.dir, options) }) {
-		return nil, nil, h.failure(openOp)
+	p.disk = options.FS.(*disk)
+	if !h.guard(func() { p.db, err = engine.Open(p.dir, options) }) {
+		return h.failure(openOp)
 	}
 	if err != nil {
-		return nil, nil, openFailure(err)
+		return openFailure(err)
 	}
-	if !h.guard(func() { err = establishFormat(db) }) {
-		return nil, nil, h.failure(openOp)
+	if !h.guard(func() { err = establishFormat(p.db) }) {
+		return h.failure(openOp)
 	}
 	if err != nil {
-		h.guard(func() { _ = db.Close() })
-		return nil, nil, err
+		h.guard(func() { _ = p.db.Close() })
+		return err
 	}
-	return db, compactions, nil
+	return nil
 }
 
 // make makes the folder unless it is there.
@@ -244,7 +248,7 @@ func engineOptions(dir string, o Options, h *health, compactions *scheduler) *en
 		LBaseMaxBytes:               32 * mib,
 		MaxOpenFiles:                512,
 		FormatMajorVersion:          engine.FormatValueSeparation,
-		FS:                          &disk{fs, fs.PathDir(fs.PathJoin(dir, "name")), h},
+		FS:                          &disk{FS: fs, dir: fs.PathDir(fs.PathJoin(dir, "name")), health: h},
 		Logger:                      h,
 		EventListener: &engine.EventListener{
 			BackgroundError: h.backgroundError, DataCorruption: h.damage,

@@ -74,6 +74,7 @@ type Options struct {
 type Store struct {
 	db     *engine.DB
 	fs     vfs.FS
+	disk   *disk // what the engine has instead
 	sync   bool
 	lock   *engine.Lock
 	health *health
@@ -84,6 +85,7 @@ type Store struct {
 	settled chan struct{} // closed when all groups are settled
 
 	durable durable
+	copying sync.Mutex // held by Checkpoint
 
 	mu     sync.Mutex
 	calls  int // under way
