@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"log/slog"
 	"net/netip"
 	neturl "net/url"
 	"sync/atomic"
@@ -18,6 +19,8 @@ import (
 	"github.com/cofferhq/coffer/ledger"
 	"github.com/cofferhq/coffer/node"
 	"github.com/cofferhq/coffer/node/vault"
+	"github.com/cofferhq/coffer/store"
+	"github.com/cofferhq/coffer/store/blob"
 	"github.com/cofferhq/coffer/store/blob/files"
 	"github.com/cofferhq/coffer/store/pebble"
 )
@@ -43,18 +46,18 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // Vaults are a provider's vaults in this process, on an embedded store in a temporary folder.
 type Vaults struct {
 	*vault.Service
-	// Chunks is the folder of the chunks: a file for each.
+	// Chunks is the folder of the chunks: a file for each. Empty if the stores are the test's own.
 	Chunks string
 
 	options vault.Options
 	facts   grant.Facts
-	ahead   atomic.Int64 // nanoseconds by which the provider's clock is ahead
+	ahead   *atomic.Int64 // nanoseconds by which the clock of all nodes is ahead
 }
 
 // Now returns the provider's time.
 func (v *Vaults) Now() time.Time { return time.Now().Add(time.Duration(v.ahead.Load())) }
 
-// Advance sets the provider's clock forward.
+// Advance sets the provider's clock forward, at all of its nodes.
 func (v *Vaults) Advance(d time.Duration) { v.ahead.Add(int64(d)) }
 
 // NewVaults returns an empty provider that ends with the test.
@@ -70,11 +73,20 @@ func NewVaults(t testing.TB, limits vault.Limits) *Vaults {
 		}
 		documents.Close()
 	})
-	v := &Vaults{Chunks: t.TempDir()}
-	chunks, err := files.Open(v.Chunks)
+	folder := t.TempDir()
+	chunks, err := files.Open(folder)
 	if err != nil {
 		t.Fatalf("coffertest: chunks: %v", err)
 	}
+	v := NewVaultsOn(t, limits, documents, chunks)
+	v.Chunks = folder
+	return v
+}
+
+// NewVaultsOn returns an empty provider over stores of the test's, which are empty, and the test's to close.
+func NewVaultsOn(t testing.TB, limits vault.Limits, documents store.Store, chunks blob.Store) *Vaults {
+	t.Helper()
+	v := &Vaults{ahead: new(atomic.Int64)}
 	resolver, err := ident.New(ident.Options{})
 	if err != nil {
 		t.Fatalf("coffertest: resolver: %v", err)
@@ -91,6 +103,46 @@ func NewVaults(t testing.TB, limits vault.Limits) *Vaults {
 
 // Restart puts another service in the place of the one there was, over the same stores, as a node does that starts again.
 func (v *Vaults) Restart() { v.Service = vault.New(v.options) }
+
+// Beside returns another node of the provider: over the same stores, which must be made for several, with the same clock.
+func (v *Vaults) Beside() *Vaults {
+	beside := *v
+	beside.Restart()
+	return &beside
+}
+
+// Attend looks after the node's vaults until the test ends; see [vault.Service.Tend]. What goes wrong fails the test.
+func (v *Vaults) Attend(t testing.TB) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v.Service.Tend(ctx, slog.New(&faults{slog.DiscardHandler, t}))
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+}
+
+// faults fails a test for each fault that is logged.
+type faults struct {
+	slog.Handler
+	t testing.TB
+}
+
+func (f *faults) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+
+func (f *faults) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += " " + a.String()
+		return true
+	})
+	f.t.Error("coffertest: logged: " + text)
+	return nil
+}
 
 // LogSigner returns what signs checkpoints for the node with the origin, always the same. It is no secret: never use it
 // for real.

@@ -34,6 +34,9 @@ type House struct {
 	// DelegateAt is Delegate for what is below the vault's URL at a path: "/held", or "/inbox". Without it, what others
 	// do there is not played.
 	DelegateAt func(t testing.TB, path string, expires time.Time, actions ...string) []byte
+	// Keeps says that revisions which were replaced can be read for longer than the script takes; else they are gone at
+	// once.
+	Keeps bool
 	// Ledger says how the vault's log is known; without it, the log is not played.
 	Ledger *Ledger
 }
@@ -70,6 +73,7 @@ func Run(t *testing.T, open func(t *testing.T) *House) {
 		{"who holds secrets sets no tags but theirs", (*script).heldTags},
 		{"who holds secrets needs a right, too", (*script).heldByDelegates},
 		{"a message is left and taken out", (*script).inbox},
+		{"what was replaced is there while it is kept", (*script).replaced},
 		{"the feed is a log that proves itself", (*script).log},
 	} {
 		t.Run(step.name, func(t *testing.T) {

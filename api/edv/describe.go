@@ -49,6 +49,7 @@ const (
 	FeaturePatch     = "patch"
 	FeatureRawChunks = "raw-chunks"
 	FeatureSessions  = "sessions"
+	FeatureRevisions = "revisions"
 	FeatureRevoked   = "revocation-list"
 )
 
@@ -60,7 +61,8 @@ func (s *Server) description() *Description {
 		Protocols:  []string{"edv"},
 		MediaTypes: []string{"application/json", ChangeType, RawChunkType, DocumentsType, eventsType},
 		Features: []string{FeatureBatch, FeatureChanges, FeatureErase, FeatureHeld, FeatureHistory, FeatureIfMatch,
-			FeatureInbox, FeatureIndex, FeatureList, FeatureOpen, FeaturePatch, FeatureRawChunks, FeatureRevoked, FeatureSessions},
+			FeatureInbox, FeatureIndex, FeatureList, FeatureOpen, FeaturePatch, FeatureRawChunks, FeatureRevisions, FeatureRevoked,
+			FeatureSessions},
 		Endpoints: map[string]string{
 			"vaults":   s.o.Origin + "/edvs",
 			"sessions": s.o.Origin + "/sessions",

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cofferhq/coffer"
@@ -47,6 +48,27 @@ func (c *call) get() error {
 		return invalid(err)
 	}
 	return c.getFrom(c.view(), id)
+}
+
+// getRevision is GET V/documents/{id}/revisions/{sequence}.
+func (c *call) getRevision() error {
+	id, err := c.object()
+	if err != nil {
+		return err
+	}
+	if _, err := c.path.params(); err != nil {
+		return invalid(err)
+	}
+	text := c.path.segments[5]
+	sequence, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || sequence > coffer.MaxSequence || text != strconv.FormatUint(sequence, 10) {
+		return fail(http.StatusNotFound, notFoundError, coffer.NotExist, "no such revision")
+	}
+	d, err := c.view().Revision(c.r.Context(), id, sequence)
+	if err != nil {
+		return err
+	}
+	return c.present(d)
 }
 
 // getFrom answers with a document of a vault.

@@ -46,6 +46,10 @@ type View interface {
 	// for clients that do not say so, as the published ones do not; it gives nothing of the answer to the caller.
 	Present(ctx context.Context, id coffer.ObjectID) ([]*coffer.Document, error)
 
+	// Revision returns the revision of an object with the sequence, for who may read it: the present one, or one that was
+	// replaced and is kept. NotExist if there is none.
+	Revision(ctx context.Context, id coffer.ObjectID, sequence uint64) (*coffer.Document, error)
+
 	// Opened returns an object that is open to who knows the secret. It asks no authority. All that is not opened is
 	// refused as a stranger is.
 	Opened(ctx context.Context, id coffer.ObjectID, secret coffer.Secret) (*coffer.Document, error)

@@ -164,6 +164,32 @@ func (v *RemoteVault) get(ctx context.Context, r *request, id coffer.ObjectID) (
 	return decodePresent(r.op, a, id)
 }
 
+// Revision returns the revision of an object with the sequence, for who may read it: the present one, or one that was
+// replaced no longer ago than the server keeps them. NotExist if there is none; Invalid if the server keeps none.
+func (v *RemoteVault) Revision(ctx context.Context, id coffer.ObjectID, sequence uint64) (*coffer.Document, error) {
+	const op = "revision"
+	r := &request{op: op, method: "GET", action: grant.Read, repeat: true}
+	url := v.document(id) + "/revisions/" + strconv.FormatUint(sequence, 10)
+	if err := v.by(ctx, r, url); err != nil {
+		return nil, err
+	}
+	if !v.c.has(ctx, FeatureRevisions) {
+		return nil, coffer.Errorf(op, coffer.Invalid, "the server keeps no revisions")
+	}
+	a, err := v.c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := decodePresent(op, a, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(docs) != 1 || docs[0].Sequence != sequence {
+		return nil, coffer.Errorf(op, coffer.Corrupt, "the server answered with another revision")
+	}
+	return docs[0], nil
+}
+
 // decodePresent reads the present revisions of an object.
 func decodePresent(op string, a *answered, id coffer.ObjectID) (docs []*coffer.Document, err error) {
 	if a.header.Get("Content-Type") == DocumentsType {

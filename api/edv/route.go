@@ -56,6 +56,7 @@ func (s *Server) routes() []*place {
 		{"POST", document, write, "", (*call).update},
 		{"DELETE", document, write, "", (*call).erase},
 		{"POST", document + "/index", write, "", (*call).reindex},
+		{"GET", document + "/revisions/{sequence}", read, "", (*call).getRevision},
 		{"GET", chunk, read, "", (*call).getChunk},
 		{"POST", chunk, write, "", (*call).putChunk},
 		{"DELETE", chunk, write, "", (*call).dropChunk},
