@@ -55,10 +55,14 @@ func newLoadOf(seed uint64) *load {
 	return l
 }
 
-// write writes until an error, and tells of each acknowledgement. The name is one that no other writer has.
+// write writes until an error, or until ctx has ended and what it wrote last is answered, and tells of each
+// acknowledgement. The name is one that no other writer has.
 func (l *load) write(ctx context.Context, s store.Store, v coffer.VaultID, name string, tell func(told)) error {
 	var pair [2]*coffer.Document
 	for round := 0; ; round++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		t := told{vault: v, name: fmt.Sprint(name, " ", round)}
 		var writes [2]store.Write
 		for i := range pair {
@@ -83,7 +87,7 @@ func (l *load) write(ctx context.Context, s store.Store, v coffer.VaultID, name 
 			}
 			writes[i] = w
 		}
-		results, err := s.Apply(ctx, writes[:]...)
+		results, err := s.Apply(context.WithoutCancel(ctx), writes[:]...)
 		if err != nil {
 			return err
 		}
@@ -109,20 +113,27 @@ func (l *load) run(ctx context.Context, s store.Store) *run {
 	generation := fmt.Sprintf("%x", rand.Uint32())
 	for i := range loadWriters {
 		r.writers.Go(func() {
-			err := l.write(ctx, s, l.vaults[i%loadVaults], fmt.Sprint(generation, ".", i), func(t told) {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				r.all = append(r.all, t)
-				r.grew.Broadcast()
-			})
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.errs = append(r.errs, err)
-			r.over++
-			r.grew.Broadcast()
+			r.end(l.write(ctx, s, l.vaults[i%loadVaults], fmt.Sprint(generation, ".", i), r.tell))
 		})
 	}
 	return r
+}
+
+// tell notes what a writer was told.
+func (r *run) tell(a told) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, a)
+	r.grew.Broadcast()
+}
+
+// end notes that a writer has ended.
+func (r *run) end(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errs = append(r.errs, err)
+	r.over++
+	r.grew.Broadcast()
 }
 
 // await waits until so many commits were acknowledged.

@@ -1,0 +1,164 @@
+package storetest_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/store"
+	"github.com/cofferhq/coffer/store/faulty"
+	"github.com/cofferhq/coffer/store/pebble"
+	"github.com/cofferhq/coffer/store/storetest"
+)
+
+// The environment of a child of Kill: where it writes to, and its seed.
+const (
+	childFolder = "COFFER_STORETEST_FOLDER"
+	childSeed   = "COFFER_STORETEST_SEED"
+)
+
+// TestMain makes this program a child of Kill when it is asked to be.
+func TestMain(m *testing.M) {
+	if os.Getenv(childSeed) == "" {
+		os.Exit(m.Run())
+	}
+	fmt.Fprintln(os.Stderr, child())
+	os.Exit(1)
+}
+
+func child() error {
+	seed, err := strconv.ParseUint(os.Getenv(childSeed), 10, 64)
+	if err != nil {
+		return err
+	}
+	var s store.Store
+	switch {
+	case os.Getenv(childFolder) != "":
+		s, err = pebble.Open(os.Getenv(childFolder), pebble.Options{Memory: small})
+	default:
+		err = coffer.Errorf("child", coffer.Invalid, "no disk is named")
+	}
+	if err != nil {
+		return err
+	}
+	return storetest.Write(s, seed, os.Stdout)
+}
+
+// command returns how to run this program as a child.
+func command(t *testing.T, variable, value string) func(seed uint64) *exec.Cmd {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(seed uint64) *exec.Cmd {
+		cmd := exec.Command(program)
+		cmd.Env = append(os.Environ(), variable+"="+value, childSeed+"="+strconv.FormatUint(seed, 10))
+		return cmd
+	}
+}
+
+// small is so little memory that more happens in less time.
+const small = 2 << 20
+
+// opened returns a store that must open.
+func opened(t *testing.T, s store.Store, err error) store.Store {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return s
+}
+
+func pebbleDisk(t *testing.T) func() store.Store {
+	dir := t.TempDir()
+	return func() store.Store {
+		s, err := pebble.Open(dir, pebble.Options{Memory: small})
+		return opened(t, s, err)
+	}
+}
+
+func pebbleInMemory(t *testing.T) func() store.Store {
+	disk := faulty.NewDisk()
+	return func() store.Store {
+		s, err := pebble.Open("store", pebble.Options{FS: disk, Memory: small, Separate: -1})
+		return opened(t, s, err)
+	}
+}
+
+func TestPebble(t *testing.T) {
+	t.Run("Run", func(t *testing.T) { storetest.Run(t, pebbleDisk) })
+	t.Run("Linear", func(t *testing.T) { storetest.Linear(t, pebbleDisk) })
+	t.Run("Faults", func(t *testing.T) { storetest.Faults(t, faultyPebble) })
+	t.Run("Kill", func(t *testing.T) {
+		dir := t.TempDir()
+		storetest.Kill(t, command(t, childFolder, dir), func() store.Store {
+			s, err := pebble.Open(dir, pebble.Options{})
+			return opened(t, s, err)
+		})
+	})
+}
+
+func TestSameOnDrivers(t *testing.T) {
+	storetest.Same(t, map[string]storetest.Disk{"folder": pebbleDisk, "memory": pebbleInMemory})
+}
+
+// faultyPebble is a store on a disk that fails in all the ways that a disk can.
+func faultyPebble(*testing.T) storetest.FaultyDisk {
+	disk := faulty.NewDisk()
+	d := storetest.FaultyDisk{
+		Open: func() (store.Store, error) { return pebble.Open("store", pebble.Options{FS: disk, Memory: small}) },
+		Cut:  func(r *rand.Rand) { disk = disk.Cut(r, r.IntN(100)) },
+	}
+	fault := func(name string, passing bool, rule faulty.Rule) {
+		d.Faults = append(d.Faults, storetest.Fault{
+			Name: name,
+			Begin: func(r *rand.Rand) <-chan struct{} {
+				rule.Skip = r.IntN(3)
+				return disk.Fail(rule).Struck()
+			},
+			End:     func() { disk.Heal() },
+			Passing: passing,
+		})
+	}
+	write, sync := []faulty.Op{faulty.Write}, []faulty.Op{faulty.Sync}
+	fault("log write", false, faulty.Rule{Ops: write, Name: ".log", Err: syscall.EIO})
+	fault("one log write", false, faulty.Rule{Ops: write, Name: ".log", Err: syscall.EIO, Times: 1})
+	fault("torn log write", false, faulty.Rule{Ops: write, Name: ".log", Err: syscall.EIO, Times: 1, Part: true})
+	fault("log write that happens", false, faulty.Rule{Ops: write, Name: ".log", Err: syscall.EIO, Times: 1, Late: true})
+	fault("log sync", false, faulty.Rule{Ops: sync, Name: ".log", Err: syscall.EIO})
+	fault("one log sync", false, faulty.Rule{Ops: sync, Name: ".log", Err: syscall.EIO, Times: 1})
+	fault("log sync that happens", false, faulty.Rule{Ops: sync, Name: ".log", Err: syscall.EIO, Times: 1, Late: true})
+	fault("log creation", false, faulty.Rule{Ops: []faulty.Op{faulty.Create, faulty.Reuse}, Name: ".log", Err: syscall.EIO})
+	fault("manifest write", false, faulty.Rule{Ops: write, Name: "MANIFEST", Err: syscall.EIO})
+	fault("torn manifest write", false, faulty.Rule{Ops: write, Name: "MANIFEST", Err: syscall.EIO, Part: true})
+	fault("manifest sync", false, faulty.Rule{Ops: sync, Name: "MANIFEST", Err: syscall.EIO})
+	fault("document file write", false, faulty.Rule{Ops: write, Name: ".blob", Err: syscall.EIO})
+	fault("document file sync", false, faulty.Rule{Ops: sync, Name: ".blob", Err: syscall.EIO})
+	fault("table creation", true, faulty.Rule{Ops: []faulty.Op{faulty.Create}, Name: ".sst", Err: syscall.EIO})
+	fault("table write", true, faulty.Rule{Ops: write, Name: ".sst", Err: syscall.EIO})
+	fault("torn table write", true, faulty.Rule{Ops: write, Name: ".sst", Err: syscall.EIO, Part: true})
+	fault("table sync", true, faulty.Rule{Ops: sync, Name: ".sst", Err: syscall.EIO})
+	fault("read of a table", true, faulty.Rule{Ops: []faulty.Op{faulty.Read}, Name: ".sst", Err: syscall.EIO})
+	fault("read of a document file", true, faulty.Rule{Ops: []faulty.Op{faulty.Read}, Name: ".blob", Err: syscall.EIO})
+	fault("slow disk", true, faulty.Rule{Ops: sync, Delay: 20 * time.Millisecond})
+	d.Faults = append(d.Faults, storetest.Fault{
+		Name: "full disk",
+		Begin: func(r *rand.Rand) <-chan struct{} {
+			disk.Room(r.Int64N(1 << 20))
+			return nil
+		},
+		End: func() { disk.Room(-1) },
+	}, storetest.Fault{
+		Name:    "power cut",
+		Begin:   func(*rand.Rand) <-chan struct{} { return nil },
+		End:     func() {},
+		Passing: true,
+	})
+	return d
+}
