@@ -18,11 +18,9 @@ import (
 // code returns what S3 calls the error with which the server answered, or nothing.
 func code(err error) string { return minio.ToErrorResponse(err).Code }
 
-// absent reports whether the server said that there is no such object, in a bucket that is there.
-func absent(err error) bool {
-	r := minio.ToErrorResponse(err)
-	return r.Code == minio.NoSuchKey || r.StatusCode == http.StatusNotFound && r.Code != minio.NoSuchBucket
-}
+// absent reports whether the server said that there is no such object, in a bucket that is there. Not all that is HTTP 404
+// does: some servers say so of access keys.
+func absent(err error) bool { return code(err) == minio.NoSuchKey }
 
 // taken reports whether the server refused to put what is there.
 func taken(err error) bool {
@@ -73,7 +71,7 @@ func explain(err error) (coffer.Kind, string) {
 	switch r.Code {
 	case minio.NoSuchBucket:
 		return coffer.NotExist, "the bucket does not exist: make it at the server, or correct its name"
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", "XAdminUserNotFound": // the second is what versitygw says
 		return coffer.Denied, "the server does not know the access key"
 	case "SignatureDoesNotMatch":
 		return coffer.Denied, "the secret is not the access key's"

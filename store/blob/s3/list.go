@@ -77,6 +77,9 @@ func (s *Store) AbortUploads(ctx context.Context, age time.Duration) (n int, err
 	servers()
 	before := time.Now().Add(-age)
 	for u := range s.core.ListIncompleteUploads(watched, s.bucket, s.prefix, true) {
+		if code(u.Err) == "NoSuchUpload" { // some servers say so when there is none
+			return n, nil
+		}
 		if u.Err != nil {
 			return n, failure(ctx, op, unstored(because(watched, u.Err)))
 		}
