@@ -164,6 +164,7 @@ var Rooms = []Room{
 	{Path: "coffertest", Any: true},
 	{Path: "bench", Any: true, Modules: []string{"*"}},
 	{Path: "interop", Any: true},
+	{Path: "deploy", Any: true},
 }
 
 func join(lists ...[]string) (all []string) {
