@@ -48,9 +48,10 @@ func (s *Store) Checkpoint(ctx context.Context, dir string) error {
 		return copyFailure(op, err)
 	}
 	var err error
-	s.disk.copying.Store(&copying{ctx, part})
+	c := &copying{ctx: ctx, dir: part}
+	s.disk.copying.Store(c)
 	defer s.disk.copying.Store(nil)
-	if !s.health.guard(func() { err = s.copyTo(ctx, part, dir) }) {
+	if !s.health.guard(func() { err = s.copyTo(c, dir) }) {
 		return s.health.failure(op)
 	}
 	switch {
@@ -66,14 +67,14 @@ func (s *Store) Checkpoint(ctx context.Context, dir string) error {
 }
 
 // copyTo makes the copy under a name and gives it another when it is durable.
-func (s *Store) copyTo(ctx context.Context, part, dir string) error {
-	if err := s.db.Checkpoint(part, engine.WithFlushedWAL()); err != nil {
+func (s *Store) copyTo(c *copying, dir string) error {
+	if err := s.db.Checkpoint(c.dir, engine.WithFlushedWAL()); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(c.ctx.Err(), c.failed()); err != nil {
 		return err
 	}
-	if err := s.fs.Rename(part, dir); err != nil {
+	if err := s.fs.Rename(c.dir, dir); err != nil {
 		return err
 	}
 	if err := syncFolder(s.fs, s.fs.PathDir(dir)); err != nil {

@@ -3,6 +3,7 @@ package pebble
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,6 +17,10 @@ type disk struct {
 	dir    string // of the store, as PathDir gives it
 	health *health
 
+	// There is a store, which is being opened: nothing may fail. The engine, giving up after it has written something,
+	// would leave behind a goroutine that ends the process.
+	reopening bool
+
 	copying atomic.Pointer[copying] // nil unless a copy is being made
 }
 
@@ -23,6 +28,23 @@ type disk struct {
 type copying struct {
 	ctx context.Context
 	dir string
+
+	mu  sync.Mutex
+	err error // that its folder could not be made durable
+}
+
+func (c *copying) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+func (c *copying) failed() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 // cut returns an error when the file belongs to a copy that is given up.
@@ -53,6 +75,44 @@ func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return d.file(name, f, err)
 }
 
+// Rename gives a file another name.
+func (d *disk) Rename(from, to string) error { return d.opening(d.FS.Rename(from, to)) }
+
+// OpenDir opens a folder, to make the names in it durable.
+func (d *disk) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &folder{f, d, name}, nil
+}
+
+// opening does not return while a store is opened that is there, if there is an error.
+func (d *disk) opening(err error) error {
+	if d.reopening && !d.health.opened.Load() {
+		d.health.require(err)
+	}
+	return err
+}
+
+// A folder is an open folder.
+type folder struct {
+	vfs.File
+	disk *disk
+	name string
+}
+
+// Sync makes the names in the folder durable. The engine would panic if that failed.
+func (f *folder) Sync() error {
+	err := f.File.Sync()
+	if c := f.disk.copying.Load(); c != nil && f.disk.dir != f.name {
+		c.fail(err)
+		return nil
+	}
+	f.disk.health.require(err)
+	return nil
+}
+
 // ReuseForWrite makes an old file, most often a log, a new one.
 func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := d.FS.ReuseForWrite(from, to, c)
@@ -60,12 +120,10 @@ func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File
 }
 
 func (d *disk) file(name string, f vfs.File, err error) (vfs.File, error) {
-	vitally := strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".blob")
-	if !vitally || d.FS.PathDir(name) != d.dir {
+	opened := d.health.opened.Load()
+	vitally := strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".blob") || d.reopening && !opened
+	if !vitally || d.FS.PathDir(name) != d.dir || err != nil && !opened && !d.reopening {
 		return f, err
-	}
-	if err != nil && !d.health.opened.Load() {
-		return f, err // the engine gives up opening
 	}
 	d.health.require(err)
 	return &vital{f, d.health}, nil

@@ -1,6 +1,11 @@
 package pebble
 
-import "github.com/cockroachdb/pebble/v2/vfs"
+import (
+	"io"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
 
 // A hookedDisk is a file system that asks before it creates, writes and flushes files. The hook may take its time, and
 // what it returns is the error of the operation.
@@ -50,4 +55,37 @@ func (f *hookedFile) SyncData() error {
 		return err
 	}
 	return f.File.SyncData()
+}
+
+func (d *hookedDisk) Link(from, to string) error {
+	if err := d.hook("link", to); err != nil {
+		return err
+	}
+	return d.FS.Link(from, to)
+}
+
+func (d *hookedDisk) Rename(from, to string) error {
+	if err := d.hook("rename", to); err != nil {
+		return err
+	}
+	return d.FS.Rename(from, to)
+}
+
+func (d *hookedDisk) MkdirAll(dir string, perm os.FileMode) error {
+	if err := d.hook("mkdir", dir); err != nil {
+		return err
+	}
+	return d.FS.MkdirAll(dir, perm)
+}
+
+func (d *hookedDisk) Lock(name string) (io.Closer, error) {
+	if err := d.hook("lock", name); err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return d.FS.Lock(name)
+}
+
+func (d *hookedDisk) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	return &hookedFile{f, d, name + "/"}, err
 }

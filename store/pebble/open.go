@@ -90,6 +90,7 @@ func (p *place) open(o Options, h *health) error {
 	options := engineOptions(p.dir, o, h, p.compactions)
 	options.Lock = p.lock
 	p.disk = options.FS.(*disk)
+	p.disk.reopening = there.Exists
 	if !h.guard(func() { p.db, err = engine.Open(p.dir, options) }) {
 		return h.failure(openOp)
 	}
