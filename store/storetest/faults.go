@@ -48,21 +48,24 @@ const faultTime = 700 * time.Millisecond
 // and what fails must fail with Unavailable. When the power was cut and the store is opened anew, every commit that was
 // acknowledged must be there, whole, no other one in part, the feed without a gap or a change twice, and the store must
 // check clean and go on. The same with the clients of [Linear], to whom an answer that fails may mean that the write
-// happened, that it did not, or that it will.
+// happened, that it did not, or that it will. What is opened while the fault lasts opens or fails, soon, with Unavailable,
+// and nothing of what was there is lost by it.
 //
 // The disk makes a new one each time.
 func Faults(t *testing.T, disk func(t *testing.T) FaultyDisk) {
 	for i, fault := range disk(t).Faults {
 		t.Run(fault.Name, func(t *testing.T) {
+			t.Parallel() // it is waiting that takes most of the time
 			r := rng(t)
-			t.Run("load", func(t *testing.T) {
-				d := disk(t)
-				faultyLoad(t, d, d.Faults[i], r)
-			})
-			t.Run("linear", func(t *testing.T) {
-				d := disk(t)
-				faultyLinear(t, d, d.Faults[i], r)
-			})
+			for _, part := range []struct {
+				name string
+				run  func(*testing.T, FaultyDisk, Fault, *rand.Rand)
+			}{{"load", faultyLoad}, {"linear", faultyLinear}, {"opening", faultyOpening}} {
+				t.Run(part.name, func(t *testing.T) {
+					d := disk(t)
+					part.run(t, d, d.Faults[i], r)
+				})
+			}
 		})
 	}
 }
@@ -303,5 +306,54 @@ func faultyLinear(t *testing.T, d FaultyDisk, fault Fault, r *rand.Rand) {
 	t.Logf("%d operations, %d of unknown outcome", len(h.operations), h.unknown)
 	if err := h.check(linearTime); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func faultyOpening(t *testing.T, d FaultyDisk, fault Fault, r *rand.Rand) {
+	l := newLoad(r)
+	var all []told
+	try := func() {
+		fault.Begin(r)
+		ended := make(chan struct{})
+		var s store.Store
+		var err error
+		go func() {
+			defer close(ended)
+			s, err = d.Open()
+		}()
+		select {
+		case <-ended:
+		case <-time.After(faultTime):
+			fault.End()
+		}
+		soon(t, "Open", func() { <-ended })
+		fault.End()
+		switch {
+		case err == nil:
+			d.lose(t, s, r)
+		case !errors.Is(err, coffer.Unavailable):
+			t.Errorf("Open: %v, want Unavailable", err)
+			fallthrough
+		default:
+			d.Cut(r)
+		}
+	}
+	for range 3 {
+		try() // at first of an empty disk
+		s := d.must(t)
+		l.verify(t, s, all)
+		ctx, cancel := context.WithCancel(t.Context())
+		running := l.run(ctx, s)
+		running.await(t, 50+r.IntN(rounds(300)))
+		cancel()
+		running.ended(t, context.Canceled)
+		all = append(all, running.told()...)
+		d.lose(t, s, r)
+	}
+	try()
+	s := d.must(t)
+	l.verify(t, s, all)
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
 	}
 }

@@ -148,11 +148,11 @@ func measured(b *bench) {
 	}
 }
 
-// Checkpoints checks a driver that is a [store.Checkpointer]. The disk makes an empty one, returns the function that opens
-// the store on it, and the one that opens the store in a folder with a name, where that is where a checkpoint of that name
-// was written to.
-func Checkpoints(t *testing.T, disk func(t *testing.T) (open func() store.Store, name func(string) (dir string), at func(dir string) store.Store)) {
-	open, name, at := disk(t)
+// Checkpoints checks a driver that is a [store.Checkpointer]. The disk makes an empty one and returns a folder for copies,
+// the function that opens the store, and the one that opens a copy in a folder.
+func Checkpoints(t *testing.T, disk func(t *testing.T) (dir string, open func() store.Store, at func(string) store.Store)) {
+	dir, open, at := disk(t)
+	name := func(copy string) string { return dir + "/" + copy }
 	b := &bench{T: t, ctx: t.Context(), open: open, vault: coffer.NewVaultID()}
 	b.Store = open()
 	defer func() { _ = b.Store.Close() }()
