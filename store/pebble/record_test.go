@@ -25,6 +25,9 @@ func FuzzRecords(f *testing.F) {
 	f.Add(appendRevision(nil, d, d.Rev()))
 	f.Add((&head{present: true, sequence: 3, number: 500, rev: coffer.Rev{9}, size: 1 << 40, chunks: 2}).append(nil))
 	f.Add((&head{sequence: 3, number: 500}).append(nil))
+	f.Add((&head{present: true, number: 500, size: 1, kept: kept{3, 1 << 33}}).append(nil))
+	f.Add(encodeDue(nil, 1<<33))
+	f.Add(encodeUsage(nil, store.Usage{Changes: 1, Law: 300}))
 	for kind := coffer.Accepted; kind <= coffer.VaultErased; kind++ {
 		c := coffer.Change{Kind: kind, ID: d.ID, Sequence: 5, By: "did:example:a", Time: time.UnixMilli(1e12)}
 		f.Add(encodeChange(nil, &c))
@@ -49,6 +52,8 @@ func FuzzRecords(f *testing.F) {
 		}
 		h, err := decodeHead(b)
 		same("head", err, h.append(nil))
+		size, err := decodeDue(b)
+		same("place in the queue", err, encodeDue(nil, size))
 		c, err := decodeChange(b, 1)
 		same("change", err, encodeChange(nil, &c))
 		k, err := decodeChunk(b, id, 0, 0)
