@@ -1,6 +1,7 @@
 package storetest_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,17 +13,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/servers"
 	"github.com/cofferhq/coffer/store"
 	"github.com/cofferhq/coffer/store/faulty"
 	"github.com/cofferhq/coffer/store/pebble"
+	"github.com/cofferhq/coffer/store/postgres"
 	"github.com/cofferhq/coffer/store/storetest"
 )
 
 // The environment of a child of Kill: where it writes to, and its seed.
 const (
-	childFolder = "COFFER_STORETEST_FOLDER"
-	childSeed   = "COFFER_STORETEST_SEED"
+	childFolder   = "COFFER_STORETEST_FOLDER"
+	childDatabase = "COFFER_STORETEST_DATABASE"
+	childSeed     = "COFFER_STORETEST_SEED"
 )
 
 // TestMain makes this program a child of Kill when it is asked to be.
@@ -43,6 +49,8 @@ func child() error {
 	switch {
 	case os.Getenv(childFolder) != "":
 		s, err = pebble.Open(os.Getenv(childFolder), pebble.Options{Memory: small})
+	case os.Getenv(childDatabase) != "":
+		s, err = postgres.Open(context.Background(), os.Getenv(childDatabase), postgres.Options{})
 	default:
 		err = coffer.Errorf("child", coffer.Invalid, "no disk is named")
 	}
@@ -116,8 +124,89 @@ func TestPebble(t *testing.T) {
 	})
 }
 
+func TestPostgres(t *testing.T) {
+	t.Run("Run", func(t *testing.T) { storetest.Run(t, postgresDisk) })
+	t.Run("Linear", func(t *testing.T) { storetest.Linear(t, postgresDisk) })
+	t.Run("Faults", func(t *testing.T) { storetest.Faults(t, faultyPostgres) })
+	t.Run("Kill", func(t *testing.T) {
+		url := servers.Database(t)
+		storetest.Kill(t, command(t, childDatabase, url), func() store.Store {
+			awaitAlone(t, url)
+			s, err := postgres.Open(t.Context(), url, postgres.Options{})
+			return opened(t, s, err)
+		})
+	})
+}
+
 func TestSameOnDrivers(t *testing.T) {
-	storetest.Same(t, map[string]storetest.Disk{"folder": pebbleDisk, "memory": pebbleInMemory})
+	t.Run("engine", func(t *testing.T) {
+		storetest.Same(t, map[string]storetest.Disk{"folder": pebbleDisk, "memory": pebbleInMemory})
+	})
+	t.Run("database", func(t *testing.T) {
+		storetest.Same(t, map[string]storetest.Disk{"pebble": pebbleInMemory, "postgres": postgresDisk})
+	})
+}
+
+func postgresDisk(t *testing.T) func() store.Store {
+	url := servers.Database(t)
+	return func() store.Store {
+		s, err := postgres.Open(t.Context(), url, postgres.Options{})
+		return opened(t, s, err)
+	}
+}
+
+// awaitAlone waits until nobody but this is connected to a database: the server may still be carrying out what it was asked
+// to by a process that is gone.
+func awaitAlone(t *testing.T, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(ctx)
+	for others := -1; others != 0; {
+		const query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+		if err := c.QueryRow(ctx, query).Scan(&others); err != nil {
+			t.Fatalf("waiting for the server to be done: %v", err)
+		}
+	}
+}
+
+// faultyPostgres is a store in a database, with a network before it that fails in all the ways that a network can.
+func faultyPostgres(t *testing.T) storetest.FaultyDisk {
+	url := servers.Database(t)
+	proxy, through := faulty.Before(t, url)
+	d := storetest.FaultyDisk{
+		Open: func() (store.Store, error) {
+			return postgres.Open(t.Context(), through, postgres.Options{Timeout: 5 * time.Second})
+		},
+		Cut: func(*rand.Rand) { // of our process: what it began at the server may end there
+			proxy.Close()
+			awaitAlone(t, url)
+			proxy, through = faulty.Before(t, url)
+		},
+	}
+	fault := func(name string, begin func(*rand.Rand)) {
+		d.Faults = append(d.Faults, storetest.Fault{
+			Name:    name,
+			Begin:   func(r *rand.Rand) <-chan struct{} { begin(r); return nil },
+			End:     func() { proxy.Heal() },
+			Passing: true,
+		})
+	}
+	fault("cut", func(*rand.Rand) { proxy.Cut() })
+	fault("cut in a question", func(r *rand.Rand) { proxy.CutAfter(faulty.ToServer, r.Int64N(20000)) })
+	fault("cut in an answer", func(r *rand.Rand) { proxy.CutAfter(faulty.ToClient, r.Int64N(5000)) })
+	fault("cuts at random", func(r *rand.Rand) { proxy.CutAtRandom(rand.New(rand.NewPCG(r.Uint64(), 0)), 3) })
+	fault("slow", func(*rand.Rand) { proxy.Delay(5 * time.Millisecond) })
+	fault("stalled", func(*rand.Rand) { proxy.Stall(true) })
+	fault("away", func(*rand.Rand) {
+		proxy.Refuse(true)
+		proxy.Cut()
+	})
+	return d
 }
 
 // faultyPebble is a store on a disk that fails in all the ways that a disk can.
