@@ -76,7 +76,7 @@ func observe(ctx context.Context, c sideConfig) (_ *engine.Options, _ []shape, e
 		return nil, nil, err
 	}
 	const observed = 140 // shares the values of commonName evenly
-	o := &ours{store: s, vault: coffer.VaultID{1}}
+	o := &ours{store: s, vault: ourVault}
 	if err := errors.Join(o.load(ctx, 0, observed), s.Close()); err != nil {
 		return nil, nil, err
 	}

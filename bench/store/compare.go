@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -61,7 +60,43 @@ func (p *program) compare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return nil
+	return p.compactAll(ctx, contenders)
+}
+
+// compactAll closes the large stores that lie in trees of tables, and reports what they take when all is compacted. What
+// others measure later finds the one of ours as it was left.
+func (p *program) compactAll(ctx context.Context, contenders []*contender) error {
+	var stored, documents int64
+	for _, c := range contenders {
+		if c.wanted < p.documents || c.name != "pebble" && c.name != "bare" {
+			continue
+		}
+		var own, holds int64
+		if err := errors.Join(c.ask("stored", nil, &own), c.ask("holds", nil, &holds), c.stop()); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		if c.name == "pebble" {
+			stored, documents = own, holds
+			p.filled, p.filledWith = c.dir, int(holds)
+		}
+		size, err := compacted(ctx, c.dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		r := row{
+			What: "bytes on disk for a document, compacted", Side: c.name, Documents: int(holds), Figure: float64(size) / float64(holds),
+			Unit: " B",
+		}
+		if stored > 0 {
+			factor := r.Figure / (float64(stored) / float64(documents))
+			r.Remark = fmt.Sprintf("%.2f of what it counts for", factor)
+			if c.name == "pebble" {
+				r = r.judged("at most 1.3 of that", factor <= 1.3)
+			}
+		}
+		p.report.add(r)
+	}
+	return ctx.Err()
 }
 
 // contenders starts the wanted sides with few and with many documents. end stops all that were started.
@@ -73,18 +108,18 @@ func (p *program) contenders(ctx context.Context) (all []*contender, end func() 
 		}
 		return err
 	}
-	var base string
+	started := false
 	for _, name := range sideNames {
 		if len(p.sides) > 0 && !slices.Contains(p.sides, name) {
 			continue
 		}
 		relational := name == "postgres" || name == "pgx"
-		if relational && base == "" {
-			stop, err := p.database(&base)
+		if relational && !started {
+			stop, err := p.server()
 			if err != nil {
 				return all, end, err
 			}
-			ends = append(ends, stop)
+			ends, started = append(ends, stop), true
 		}
 		for _, n := range p.sizesWanted() {
 			c := &contender{name: name, wanted: n}
@@ -93,7 +128,11 @@ func (p *program) contenders(ctx context.Context) (all []*contender, end func() 
 			}
 			config := sideConfig{Name: name, Dir: c.dir, Memory: p.memory}
 			if relational {
-				config.Postgres = base
+				var drop func() error
+				if config.Postgres, drop, err = p.database(ctx); err != nil {
+					return all, end, err
+				}
+				ends = append(ends, drop)
 			}
 			if c.process, err = start(ctx, "side", config); err != nil {
 				return all, end, fmt.Errorf("%s: %w", name, err)
@@ -189,32 +228,37 @@ func (p *program) hold(ctx context.Context, c *contest, contenders []*contender)
 // profile begins a profile of the process, or ends it if no prefix is given.
 func (c *contender) profile(prefix, what string) error {
 	if prefix != "" {
-		dir, err := filepath.Abs(prefix)
-		if err != nil {
-			return err
-		}
-		prefix = fmt.Sprintf("%s%s-%d-%s.pprof", dir, c.name, c.documents, strings.ReplaceAll(strings.ReplaceAll(what, ",", ""), " ", "-"))
+		what = strings.ReplaceAll(strings.ReplaceAll(what, ",", ""), " ", "-")
+		prefix = fmt.Sprintf("%s%s-%d-%s.pprof", prefix, c.name, c.documents, what)
 	}
 	return c.ask("profile", prefix, nil)
 }
 
-func (c *contest) row(x *contender, contenders []*contender) row {
-	var rates []float64
-	var server time.Duration
+// costs returns the microseconds of processor time, of the side's process and of its server, that an operation took.
+func (c *contest) costs(x *contender) (own, server float64) {
+	var used time.Duration
 	var count int64
 	for _, r := range c.results[x] {
-		rates = append(rates, r.rate())
-		server += r.Server
+		used += r.Server
 		count += r.Count
 	}
 	each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 / float64(max(count, 1)) }
+	return each(c.cpu[x]), each(used)
+}
+
+func (c *contest) row(x *contender, contenders []*contender) row {
+	var rates []float64
+	for _, r := range c.results[x] {
+		rates = append(rates, r.rate())
+	}
+	own, server := c.costs(x)
 	r := row{
-		What: c.what, Side: x.name, Documents: x.documents, Figure: median(rates), Unit: "/s",
-		CPU: each(c.cpu[x]), ServerCPU: each(server),
+		What: c.what, Side: x.name, Documents: x.documents, Figure: median(rates), Unit: "/s", CPU: own, ServerCPU: server,
 	}
 	for _, y := range contenders {
 		if y.name == oursFor[x.name] && y.wanted == x.wanted {
-			r.Ours, r.Ratio = y.name, c.ratio(y, x)
+			ours, ourServer := c.costs(y)
+			r.Ours, r.Ratio, r.CPURatio = y.name, c.ratio(y, x), (ours+ourServer)/(own+server)
 			if least := c.least[x.name]; least > 0 {
 				r = r.judged(fmt.Sprintf("at least %.1f", least), r.Ratio >= least)
 			}
@@ -272,9 +316,6 @@ func (p *program) sizes(ctx context.Context, contenders []*contender) error {
 		if stored > 0 {
 			factor := each / float64(stored)
 			r.Remark = fmt.Sprintf("%.2f of what it counts for, %s B", factor, number(float64(stored)))
-			if c.name == "pebble" {
-				r = r.judged("at most 1.3 of that", factor <= 1.3)
-			}
 		}
 		p.report.add(r)
 		p.report.add(row{

@@ -3,7 +3,7 @@
 //
 //	go run ./bench/store [-documents 1000000] [-few 10000] [-vaults 100000] [-rounds 5] [-time 1s]
 //	    [-only documents,vaults,open,flood] [-sides pebble,bare,sqlite,postgres,pgx] [-postgres URL] [-dir FOLDER]
-//	    [-memory 16] [-limit 15m] [-small] [-json] [-profile PREFIX]
+//	    [-memory 16] [-slots 0] [-limit 15m] [-small] [-json] [-profile PREFIX]
 //
 // Every side runs in a process of its own, so that processor time and memory are its own. The sides take turns, in
 // another order each round, so that whatever else the machine does meets all alike: figures are medians of rounds, and
@@ -39,12 +39,16 @@ type program struct {
 	rounds         int
 	span           time.Duration // of one turn
 	flooding       int           // connections
+	slots          int           // of the node; see vault.Limits
 	memory         int64         // bytes for the caches of each side
 	only, sides    []string
 	postgres       string
 	dir            string
 	profile        string
 	report         report
+
+	filled     string // store/pebble with very many documents, closed, when a part has made one
+	filledWith int    // documents
 }
 
 func main() {
@@ -60,6 +64,7 @@ func main() {
 	flag.StringVar(&p.postgres, "postgres", "", "URL of a PostgreSQL server on which databases may be made; one is started if empty")
 	flag.StringVar(&p.dir, "dir", os.TempDir(), "folder for all data, in a folder of its own that is removed")
 	flag.StringVar(&p.profile, "profile", "", "write CPU profiles of the sides' inserts and reads to files whose names begin so")
+	flag.IntVar(&p.slots, "slots", 0, "how many small acts the node gives its store at once; 0 is its default")
 	memory := flag.Int64("memory", 16, "MiB for the caches of each embedded store")
 	only := flag.String("only", "", "only these parts: documents, vaults, open, flood")
 	sides := flag.String("sides", "", "only these sides: "+strings.Join(sideNames, ", "))

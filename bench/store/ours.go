@@ -22,7 +22,7 @@ func openPebble(c sideConfig) (side, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ours{store: s, vault: coffer.VaultID{1}, dir: c.Dir}, nil
+	return &ours{store: s, vault: ourVault, dir: c.Dir}, nil
 }
 
 // write is as a node writes: under the law that it decided by.

@@ -25,6 +25,8 @@ type process struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *json.Decoder
+
+	stopped bool
 }
 
 // childVariable is in the environment of such a process and says what it is.
@@ -67,7 +69,8 @@ func start(ctx context.Context, kind string, config any) (*process, error) {
 	}
 	p.out = json.NewDecoder(bufio.NewReader(out))
 	if err := p.ask("begin", config, nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", kind, err), p.kill())
+		p.kill()
+		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
 	return p, nil
 }
@@ -94,14 +97,19 @@ func (p *process) ask(do string, arg, value any) error {
 	return json.Unmarshal(a.Value, value)
 }
 
-// stop lets the process end in order.
-func (p *process) stop() error { return errors.Join(p.in.Close(), p.cmd.Wait()) }
+// stop lets the process end in order. The second time it does nothing.
+func (p *process) stop() error {
+	if p.stopped {
+		return nil
+	}
+	p.stopped = true
+	return errors.Join(p.in.Close(), p.cmd.Wait())
+}
 
 // kill ends the process as kill -9 does.
-func (p *process) kill() error {
+func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	_ = p.cmd.Wait()         // says that it was killed
-	return p.in.Close()
 }
 
 // child is main for a process.

@@ -23,6 +23,7 @@ type row struct {
 	ServerCPU float64 `json:"serverCPU,omitempty"` // microseconds of the database server for an operation
 	Ours      string  `json:"ours,omitempty"`      // our side that this one stands beside
 	Ratio     float64 `json:"ratio,omitempty"`     // of our figure to this one
+	CPURatio  float64 `json:"cpuRatio,omitempty"`  // of our processor time, the server's included, to this one
 	Goal      string  `json:"goal,omitempty"`
 	Held      *bool   `json:"held,omitempty"`
 	Remark    string  `json:"remark,omitempty"`
@@ -60,7 +61,7 @@ func (x row) cells() []string {
 		cells[4] += " + " + number(x.ServerCPU)
 	}
 	if x.Ours != "" {
-		cells[5] = fmt.Sprintf("%s %.2f", x.Ours, x.Ratio)
+		cells[5] = fmt.Sprintf("%s %.2f, CPU %.2f", x.Ours, x.Ratio, x.CPURatio)
 	}
 	if x.Goal != "" {
 		cells[6] = x.Goal
@@ -75,7 +76,7 @@ func (x row) cells() []string {
 func (r *report) table(w io.Writer) {
 	fmt.Fprintf(w, "%s, %s/%s, %d processors, load %s, %s\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH,
 		runtime.NumCPU(), load(), time.Now().Format(time.DateOnly))
-	fmt.Fprintln(w, "| | side | documents | | CPU, µs (+ server's) | beside it | goal | |")
+	fmt.Fprintln(w, "| | side | documents | | CPU, µs (+ server's) | ours beside it | goal | |")
 	fmt.Fprintln(w, "| --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, x := range r.rows {
 		fmt.Fprintf(w, "| %s |\n", strings.Join(x.cells(), " | "))

@@ -55,6 +55,10 @@ func openSide(ctx context.Context, c sideConfig) (side, error) {
 		return openBare(ctx, c)
 	case "sqlite":
 		return openSQLite(ctx, c)
+	case "postgres":
+		return openPostgres(ctx, c)
+	case "pgx":
+		return openHand(ctx, c)
 	}
 	return nil, errors.New("no such side: " + c.Name)
 }
@@ -94,13 +98,12 @@ func serveSide(ctx context.Context, arg json.RawMessage) (map[string]handler, fu
 	}
 	v := &served{side: s}
 	return map[string]handler{
-		"load": v.fill,
-		"turn": v.turn,
-		"rest": func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, s.rest(ctx) },
-		"disk": func(ctx context.Context, _ json.RawMessage) (any, error) { return s.disk(ctx) },
-		"stored": func(ctx context.Context, _ json.RawMessage) (any, error) {
-			return s.stored(ctx)
-		},
+		"load":   v.fill,
+		"turn":   v.turn,
+		"rest":   func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, s.rest(ctx) },
+		"disk":   func(ctx context.Context, _ json.RawMessage) (any, error) { return s.disk(ctx) },
+		"stored": func(ctx context.Context, _ json.RawMessage) (any, error) { return s.stored(ctx) },
+		"holds":  func(context.Context, json.RawMessage) (any, error) { return v.next.Load(), nil },
 	}, s.Close, nil
 }
 
