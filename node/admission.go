@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -131,8 +132,12 @@ func (e *entrances) enter(ctx context.Context, t tier) (leave func()) {
 	return nil
 }
 
-// A refusal goes out within so long, whatever comes of the request's body.
-const refusalTime = time.Second
+// Of the body of a request that is refused so much is read, for so long: a client that is still sending would not see the
+// answer.
+const (
+	refusalBody = 2 << 20
+	refusalTime = time.Second
+)
 
 // retrySeconds is after how many seconds those who were refused are to try again: one to so many, so that they do not all
 // come back at once.
@@ -155,6 +160,7 @@ func refuse(w http.ResponseWriter, r *http.Request) (sent int64) {
 	}
 	if r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusalTime))
+		_, _ = io.CopyN(io.Discard, r.Body, refusalBody)
 	}
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")

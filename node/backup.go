@@ -14,7 +14,6 @@ import (
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/internal/jose"
 	"github.com/cofferhq/coffer/store"
-	"github.com/cofferhq/coffer/store/blob/files"
 )
 
 // A Manifest says what a backup is: a folder laid out as a data folder is, with this as its file backup.json. It is written
@@ -129,16 +128,7 @@ func (d *Disks) copyStores(ctx context.Context, documents store.Checkpointer, di
 	if d.files == nil {
 		return nil
 	}
-	return copyChunks(ctx, d.files, filepath.Join(dir, chunksFolder))
-}
-
-// copyChunks copies the chunks into a folder that does not exist.
-func copyChunks(ctx context.Context, chunks *files.Store, dir string) error {
-	c, ok := any(chunks).(interface{ Copy(context.Context, string) error })
-	if !ok {
-		return coffer.Errorf("backup", coffer.Unavailable, "not yet")
-	}
-	return c.Copy(ctx, dir)
+	return d.files.Copy(ctx, filepath.Join(dir, chunksFolder))
 }
 
 // measure counts the files below a folder and their bytes.

@@ -17,6 +17,7 @@ import (
 	"github.com/cofferhq/coffer/store/blob/files"
 	"github.com/cofferhq/coffer/store/blob/s3"
 	"github.com/cofferhq/coffer/store/pebble"
+	"github.com/cofferhq/coffer/store/postgres"
 )
 
 // Disks are where a node keeps what it keeps, open and without the wire: for looking after it.
@@ -140,7 +141,12 @@ func (d *Disks) bucket(ctx context.Context, create bool) (blob.Store, error) {
 
 // database opens the documents in a database that several nodes may share.
 func (d *Disks) database(ctx context.Context) error {
-	return coffer.Errorf("store", coffer.Unavailable, "not yet")
+	documents, err := postgres.Open(ctx, d.config.Store, postgres.Options{Now: d.config.Now, Logger: d.log})
+	if err != nil {
+		return misconfigured(err)
+	}
+	d.documents = documents
+	return nil
 }
 
 // embedded opens the documents in the data folder.

@@ -318,7 +318,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	}
 	srv.RegisterOnShutdown(n.wire.Close) // ends the feeds that are followed, which would never end by themselves
 	var wg sync.WaitGroup
-	wg.Go(func() { n.tend(background) })
+	wg.Go(func() { n.vaults.Tend(background, n.log) })
 	if c, err := n.control(); err != nil {
 		n.log.Warn("there is no control socket: statistics and backups are to be had when the node is stopped", "error", err)
 	} else {
@@ -353,17 +353,6 @@ func (n *Node) Serve(ctx context.Context) error {
 		err = nil
 	}
 	return errors.Join(err, n.Close())
-}
-
-// tend looks after what the node keeps until ctx ends.
-func (n *Node) tend(ctx context.Context) {
-	removed, err := n.vaults.Sweep(ctx)
-	switch {
-	case err != nil && ctx.Err() == nil:
-		n.log.Error("sweep of chunks", "error", err)
-	case removed > 0:
-		n.log.Info("removed chunks that nothing named", "count", removed)
-	}
 }
 
 // Check reads everything that the node keeps; see [Disks.Check].

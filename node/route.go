@@ -11,13 +11,13 @@ const unknownRoute = "unknown"
 
 // variable names what stands below a place, for places below which something varies.
 var variable = map[string]string{
-	"edvs": "{vault}", "documents": "{id}", "held": "{id}", "open": "{id}", "chunks": "{index}",
+	"edvs": "{vault}", "documents": "{id}", "held": "{id}", "open": "{id}", "chunks": "{index}", "revisions": "{sequence}",
 	"revocations": "{capability}", "identifiers": "{id}",
 }
 
 // known are the segments that patterns of routes have.
 var known = []string{
-	"edvs", "documents", "query", "index", "chunks", "batch", "held", "open", "inbox", "changes", "history", "checkpoint",
+	"edvs", "documents", "query", "index", "chunks", "revisions", "batch", "held", "open", "inbox", "changes", "history", "checkpoint",
 	"proof", "consistency", "inclusion", "zcaps", "revocations", "sessions", ".well-known", "coffer", "openapi.json", "1.0",
 	"identifiers",
 }
