@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -35,5 +36,42 @@ func BenchmarkPut(b *testing.B) {
 				}})
 			})
 		}
+	}
+}
+
+// BenchmarkGet reads blobs, beside files that are opened and read.
+func BenchmarkGet(b *testing.B) {
+	const size, count = 1 << 20, 32
+	for _, readers := range []int{1, 16} {
+		b.Run(fmt.Sprintf("%dKiB/readers=%d", size>>10, readers), func(b *testing.B) {
+			s := on(b, b.TempDir())
+			plain := b.TempDir()
+			for i := range count {
+				put(b, s, fmt.Sprintf("v/%d", i), make([]byte, size))
+				if err := os.WriteFile(filepath.Join(plain, fmt.Sprint(i)), make([]byte, size), 0o600); err != nil {
+					b.Fatal(err)
+				}
+			}
+			drain := func(r io.ReadCloser) error {
+				n, err := io.Copy(io.Discard, r)
+				if err == nil && n != size {
+					err = io.ErrUnexpectedEOF
+				}
+				return errors.Join(err, r.Close())
+			}
+			storetest.Duel(b, readers, 40, &storetest.Side{Name: "store", Do: func(i int) error {
+				r, _, err := s.Get(b.Context(), fmt.Sprintf("v/%d", i%count))
+				if err != nil {
+					return err
+				}
+				return drain(r)
+			}}, &storetest.Side{Name: "plain", Do: func(i int) error {
+				f, err := os.Open(filepath.Join(plain, fmt.Sprint(i%count)))
+				if err != nil {
+					return err
+				}
+				return drain(f)
+			}})
+		})
 	}
 }

@@ -28,7 +28,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -40,6 +39,7 @@ import (
 
 // A Store is a [blob.Store] in a folder.
 type Store struct {
+	fs      FS
 	dir     string
 	folders folders
 	buffers sync.Pool // of *buffer
@@ -49,73 +49,123 @@ var _ blob.Store = (*Store)(nil)
 
 const (
 	formatName = "format"
-	formatText = "coffer blobs 1\n"
+	formatStem = "coffer blobs "
+	formatText = formatStem + "1\n"
 	newName    = "new"
 	suffix     = ".blob" // has a character that no segment has: a blob and a folder never meet
 )
 
 // Open opens the store in a folder, and makes both if there is none. What was left half written or half removed is
-// cleared away. It fails with Invalid when the folder was written by a later version or is something else, and with
-// Unavailable when the disk fails.
-func Open(dir string) (*Store, error) {
-	const op = "files.Open"
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, failure(op, err)
+// cleared away. When it fails, it leaves no new folder behind. It fails with
+//
+//   - Invalid when the folder was written by a later version, is something else, or has a file in its place or above it;
+//   - Denied when it may not write there;
+//   - Unavailable when the disk fails, is full or is mounted read-only.
+//
+// The reason is one sentence that does not name the folder.
+func Open(dir string) (*Store, error) { return OpenOn(disk{}, dir) }
+
+// OpenOn is Open on another file system: for tests of what happens when it fails.
+func OpenOn(fsys FS, dir string) (*Store, error) {
+	s := newStore(fsys, dir)
+	made, err := makeAll(fsys, dir)
+	if err == nil {
+		err = s.open()
 	}
-	s := &Store{dir: dir}
-	s.buffers.New = func() any { return &buffer{sum: sha256.New()} }
-	format, err := os.ReadFile(filepath.Join(dir, formatName))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := s.create(); err != nil {
-			return nil, err
-		}
-	case err != nil:
-		return nil, failure(op, err)
-	case string(format) != formatText:
-		return nil, coffer.Errorf(op, coffer.Invalid, "the folder is no blob store, or was written by a later version")
-	}
-	if err := os.RemoveAll(filepath.Join(dir, newName)); err != nil {
-		return nil, failure(op, err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, newName), 0o700); err != nil {
-		return nil, failure(op, err)
+	if err != nil {
+		removeMade(fsys, made)
+		return nil, refusal(err)
 	}
 	return s, nil
 }
 
-// create makes an empty folder a store.
-func (s *Store) create() error {
+func newStore(fsys FS, dir string) *Store {
+	s := &Store{fs: fsys, dir: dir, folders: folders{fs: fsys}}
+	s.buffers.New = func() any { return &buffer{sum: sha256.New()} }
+	return s
+}
+
+// open makes sure that the folder is a store, and clears it.
+func (s *Store) open() error {
 	const op = "files.Open"
-	there, err := os.ReadDir(s.dir)
+	switch format, err := s.format(); {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := s.create(); err != nil {
+			return err
+		}
+	case errors.Is(err, syscall.EISDIR):
+		return coffer.Errorf(op, coffer.Invalid, "the folder is no blob store")
+	case err != nil:
+		return err
+	case format == formatText:
+	case strings.HasPrefix(format, formatStem):
+		return coffer.Errorf(op, coffer.Invalid, "the folder was written by a later version of this program: use that")
+	default:
+		return coffer.Errorf(op, coffer.Invalid, "the folder is no blob store")
+	}
+	fresh := filepath.Join(s.dir, newName)
+	if err := s.fs.RemoveAll(fresh); err != nil {
+		return err
+	}
+	return s.fs.Mkdir(fresh)
+}
+
+// format returns the text of the file that says what the folder is.
+func (s *Store) format() (string, error) {
+	f, err := s.fs.Open(filepath.Join(s.dir, formatName))
 	if err != nil {
-		return failure(op, err)
+		return "", err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 100))
+	return string(b), errors.Join(err, f.Close())
+}
+
+// create makes an empty folder a store. After a failure the folder is as it was.
+func (s *Store) create() (err error) {
+	const op = "files.Open"
+	f, err := s.fs.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	there, err := f.ReadDir(2)
+	if closeErr := f.Close(); err == nil || err == io.EOF {
+		err = closeErr
+	}
+	if err != nil {
+		return err
 	}
 	for _, e := range there {
 		if e.Name() != newName { // left by a creation that was cut off
 			return coffer.Errorf(op, coffer.Invalid, "the folder is neither a blob store nor empty")
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(s.dir, newName), 0o700); err != nil {
-		return failure(op, err)
+	fresh, format := filepath.Join(s.dir, newName), filepath.Join(s.dir, formatName)
+	defer func() {
+		if err != nil {
+			_ = s.fs.Remove(format)
+			_ = s.fs.RemoveAll(fresh)
+		}
+	}()
+	if err := s.fs.Mkdir(fresh); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
+	return s.sign()
+}
+
+// sign puts the file in place that makes the folder a store, durably.
+func (s *Store) sign() error {
 	f, name, err := s.newFile()
 	if err != nil {
-		return failure(op, err)
+		return err
 	}
-	_, err = f.WriteString(formatText)
+	_, err = io.WriteString(f, formatText)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return failure(op, err)
+		return err
 	}
-	if err := os.Rename(name, filepath.Join(s.dir, formatName)); err != nil {
-		return failure(op, err)
+	if err := s.fs.Rename(name, filepath.Join(s.dir, formatName)); err != nil {
+		return err
 	}
-	for _, dir := range []string{s.dir, filepath.Dir(s.dir)} {
-		if err := syncFolder(dir); err != nil {
-			return failure(op, err)
-		}
-	}
-	return nil
+	return syncFolder(s.fs, s.dir)
 }
 
 // path returns where a blob is, for a key that was checked.
@@ -129,9 +179,9 @@ func (s *Store) folder(key string) string {
 }
 
 // newFile creates a file that nobody sees.
-func (s *Store) newFile() (*os.File, string, error) {
+func (s *Store) newFile() (File, string, error) {
 	name := filepath.Join(s.dir, newName, rand.Text())
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := s.fs.Create(name)
 	return f, name, err
 }
 
@@ -146,9 +196,9 @@ func (s *Store) Put(ctx context.Context, key string, size int64, sum [32]byte, r
 	}
 	f, name, err := s.newFile()
 	if err != nil {
-		return failure(op, err)
+		return failure(op, unnamed(err))
 	}
-	defer os.Remove(name)
+	defer s.fs.Remove(name)
 	err = s.fill(ctx, f, size, sum, r)
 	if err == nil {
 		err = failure(op, f.Sync())
@@ -163,7 +213,7 @@ func (s *Store) Put(ctx context.Context, key string, size int64, sum [32]byte, r
 	if errors.Is(err, fs.ErrExist) {
 		return coffer.Errorf(op, coffer.Conflict, "the key is taken")
 	}
-	return failure(op, err)
+	return failure(op, unnamed(err))
 }
 
 // A buffer is what a Put works with.
@@ -173,7 +223,7 @@ type buffer struct {
 }
 
 // fill writes all of r to f, and hashes it on the way.
-func (s *Store) fill(ctx context.Context, f *os.File, size int64, sum [32]byte, r io.Reader) error {
+func (s *Store) fill(ctx context.Context, f File, size int64, sum [32]byte, r io.Reader) error {
 	const op = "files.Put"
 	b := s.buffers.Get().(*buffer)
 	defer s.buffers.Put(b)
@@ -213,7 +263,7 @@ func (s *Store) Get(ctx context.Context, key string) (io.ReadCloser, int64, erro
 	if err := ctx.Err(); err != nil {
 		return nil, 0, coffer.E(op, coffer.Unavailable, err)
 	}
-	f, err := os.Open(s.path(key))
+	f, err := s.fs.Open(s.path(key))
 	if err != nil {
 		return nil, 0, failure(op, err)
 	}
@@ -252,4 +302,32 @@ func failure(op string, err error) error {
 	default:
 		return coffer.Errorf(op, coffer.Unavailable, "the file system failed")
 	}
+}
+
+// refusal returns an error of the file system, or one of ours, as Open returns it.
+func refusal(err error) error {
+	const op = "files.Open"
+	var ours *coffer.Error
+	switch {
+	case errors.As(err, &ours):
+		return err
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
+		return coffer.Errorf(op, coffer.Invalid, "there is a file where a folder should be: name another folder, or remove it")
+	case errors.Is(err, syscall.EROFS):
+		return coffer.Errorf(op, coffer.Unavailable, "the disk is mounted read-only: mount it so that it can be written to")
+	case errors.Is(err, fs.ErrPermission):
+		return coffer.Errorf(op, coffer.Denied, "this user may not write in the folder: give it to the user of this program")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return coffer.Errorf(op, coffer.Unavailable, "the disk is full: make room on it")
+	default:
+		return failure(op, unnamed(err))
+	}
+}
+
+// unnamed keeps what the store itself needs and does not find from being taken for a blob that is not there.
+func unnamed(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return syscall.EIO
+	}
+	return err
 }

@@ -178,7 +178,7 @@ func TestErrorsNameNothing(t *testing.T) {
 
 // TestSharedFlush checks that a flush is shared only by those who came before it began.
 func TestSharedFlush(t *testing.T) {
-	var d folders
+	d := folders{fs: disk{}}
 	dir := t.TempDir()
 	before := &flush{done: make(chan struct{})}
 	d.flushes = map[string]*flushes{dir: {running: before}}

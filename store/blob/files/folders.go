@@ -3,7 +3,6 @@ package files
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -11,6 +10,8 @@ import (
 
 // folders makes, flushes and removes the folders of a store.
 type folders struct {
+	fs FS
+
 	// tree is held shared while a blob is placed: from when its folders are seen to be there until all is durable. It
 	// is held alone while folders are removed.
 	tree sync.RWMutex
@@ -32,11 +33,11 @@ func (d *folders) place(root, name, to string) error {
 	if err := d.make(root, folder); err != nil {
 		return err
 	}
-	if err := os.Link(name, to); err != nil {
+	if err := d.fs.Link(name, to); err != nil {
 		return err
 	}
 	if err := d.flush(folder); err != nil {
-		_ = os.Remove(to)
+		_ = d.fs.Remove(to)
 		return err
 	}
 	return nil
@@ -57,7 +58,7 @@ func (d *folders) make(root, folder string) error {
 	if err := d.make(root, parent); err != nil {
 		return err
 	}
-	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := d.fs.Mkdir(folder); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	// Even one that was there may have been made a moment ago, and not be durable yet.
@@ -77,7 +78,7 @@ func (d *folders) make(root, folder string) error {
 func (d *folders) move(folder, to string) error {
 	d.tree.Lock()
 	defer d.tree.Unlock()
-	if err := os.Rename(folder, to); err != nil {
+	if err := d.fs.Rename(folder, to); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -98,7 +99,7 @@ func (d *folders) prune(root, folder string) {
 	}
 	defer d.tree.Unlock()
 	for ; folder != root; folder = filepath.Dir(folder) {
-		if err := os.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := d.fs.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return
 		}
 		d.mu.Lock()
@@ -142,7 +143,7 @@ func (d *folders) flush(folder string) error {
 	f.running, f.next = own, nil
 	d.mu.Unlock()
 
-	own.err = syncFolder(folder)
+	own.err = syncFolder(d.fs, folder)
 
 	d.mu.Lock()
 	if f.next == nil {
@@ -163,13 +164,4 @@ func (d *folders) flushRemoval(root, folder string) error {
 		}
 		folder = filepath.Dir(folder)
 	}
-}
-
-// syncFolder flushes a folder to the disk.
-func syncFolder(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -17,8 +16,8 @@ import (
 // List yields all blobs; see [blob.Store]. It needs the same little memory for any number.
 func (s *Store) List(ctx context.Context) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		l := &lister{ctx: ctx, yield: yield}
-		err := each(s.dir, func(e fs.DirEntry) (bool, error) {
+		l := &lister{ctx: ctx, fs: s.fs, yield: yield}
+		err := each(s.fs, s.dir, func(e fs.DirEntry) (bool, error) {
 			if len(e.Name()) != 2 || !e.IsDir() {
 				return true, nil
 			}
@@ -32,6 +31,7 @@ func (s *Store) List(ctx context.Context) iter.Seq2[blob.Info, error] {
 
 type lister struct {
 	ctx   context.Context
+	fs    FS
 	yield func(blob.Info, error) bool
 }
 
@@ -39,7 +39,7 @@ type lister struct {
 // It returns false when no more is wanted.
 func (l *lister) list(folder, prefix string, segments int) (more bool, err error) {
 	more = true
-	err = each(folder, func(e fs.DirEntry) (bool, error) {
+	err = each(l.fs, folder, func(e fs.DirEntry) (bool, error) {
 		if err := l.ctx.Err(); err != nil {
 			return false, coffer.E("files.List", coffer.Unavailable, err)
 		}
@@ -65,9 +65,9 @@ func (l *lister) list(folder, prefix string, segments int) (more bool, err error
 
 // each calls visit for the entries of a folder, a few at a time, until it returns false or an error. A folder that is
 // not there has none.
-func each(folder string, visit func(fs.DirEntry) (bool, error)) error {
+func each(fsys FS, folder string, visit func(fs.DirEntry) (bool, error)) error {
 	const op = "files.List"
-	f, err := os.Open(folder)
+	f, err := fsys.Open(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/cofferhq/coffer"
@@ -26,12 +25,11 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 			return coffer.E(op, coffer.Unavailable, err)
 		}
 		path := s.path(key)
-		switch err := os.Remove(path); {
-		case err == nil:
-			touched[filepath.Dir(path)] = struct{}{}
-		case !errors.Is(err, fs.ErrNotExist):
+		if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return failure(op, err)
 		}
+		// One that is absent may have been removed a moment ago, by a call that failed or goes on, and not durably yet.
+		touched[filepath.Dir(path)] = struct{}{}
 	}
 	for folder := range touched {
 		if err := s.folders.flushRemoval(s.dir, folder); err != nil {
@@ -52,12 +50,12 @@ func (s *Store) DeleteAll(ctx context.Context, prefix string) error {
 	folder := s.folder(prefix)
 	removed := filepath.Join(s.dir, newName, rand.Text())
 	if err := s.folders.move(folder, removed); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		if errors.Is(err, fs.ErrNotExist) { // perhaps since a moment ago, as in Delete
+			return failure(op, s.folders.flushRemoval(s.dir, filepath.Dir(folder)))
 		}
-		return failure(op, err)
+		return failure(op, unnamed(err))
 	}
-	if err := os.RemoveAll(removed); err != nil {
+	if err := s.fs.RemoveAll(removed); err != nil {
 		return failure(op, err)
 	}
 	s.folders.prune(s.dir, filepath.Dir(folder))
