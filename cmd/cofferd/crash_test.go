@@ -20,18 +20,24 @@ import (
 	"github.com/cofferhq/coffer/keyring"
 )
 
-// TestCrash kills the node with SIGKILL in the middle of 16 writers, again and again. After each restart every write
-// that was acknowledged is there, and the store is in order.
+// TestCrash kills the node with SIGKILL in the middle of 16 writers, again and again, whatever its disks are. After each
+// restart every write that was acknowledged is there, and the store is in order (UC-31).
 func TestCrash(t *testing.T) {
-	data := filepath.Join(t.TempDir(), "data")
-	p := start(t, nil, "--listen", "127.0.0.1:0", "--data", data, "--log-level", "warn")
+	for _, c := range combinations {
+		t.Run(c.name, func(t *testing.T) { testCrash(t, c) })
+	}
+}
+
+func testCrash(t *testing.T, c combination) {
+	flags := append(c.flags(t), "--data", filepath.Join(t.TempDir(), "data"))
+	p := start(t, nil, serving(flags, "--listen", "127.0.0.1:0")...)
 	address := p.origin[len("http://"):]
 	ring, vault := newVault(t, p.origin)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 
-	w := &writers{vault: vault, ring: ring, documents: map[coffer.ObjectID]coffer.Rev{}, files: map[string][]byte{}}
+	w := newWriters(ring)
 	rounds := 3
 	if testing.Short() {
 		rounds = 1
@@ -39,55 +45,65 @@ func TestCrash(t *testing.T) {
 	for round := range rounds {
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		for i := range 16 {
-			seed := random.Uint64()
-			running.Go(func() {
-				var err error
-				if i < 12 {
-					err = w.write(ctx, seed)
-				} else {
-					err = w.store(ctx, fmt.Sprintf("round-%d/writer-%d", round, i))
-				}
-				// The node goes away; nothing else may fail.
-				if !errors.Is(err, coffer.Unavailable) && ctx.Err() == nil {
-					t.Errorf("writer %d: %v", i, err)
-				}
-			})
-		}
-		before := w.count()
-		enough := before + 32 + random.IntN(100)
-		for end := time.Now().Add(30 * time.Second); w.count() < enough; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("only %d writes were acknowledged", w.count()-before)
-			}
-		}
+		w.begin(ctx, t, &running, vault, 16, fmt.Sprintf("round-%d", round), random)
+		w.until(t, 32+random.IntN(100))
 		p.stop(t, syscall.SIGKILL)
 		cancel()
 		running.Wait()
-		if code, stdout, stderr := call(t.Context(), nil, "check", "--data", data); code != 0 {
-			t.Fatalf("check after crash %d: exit code %d\n%s%s", round, code, stdout, stderr)
-		}
-		p = start(t, nil, "--listen", address, "--data", data, "--log-level", "warn")
-		w.verify(t)
+		well(t, "after a crash", flags...)
+		p = start(t, nil, serving(flags, "--listen", address)...)
+		w.verify(t, vault)
 	}
 	t.Logf("%d acknowledged writes are there after %d crashes", w.count(), rounds)
 	if err := p.stop(t, syscall.SIGTERM); err != nil {
 		t.Errorf("the end: %v\n%s", err, p.log)
 	}
-	if code, stdout, stderr := call(t.Context(), nil, "check", "--data", data); code != 0 {
-		t.Errorf("check at the end: exit code %d\n%s%s", code, stdout, stderr)
+	well(t, "at the end", flags...)
+}
+
+// begin starts n writers, which go on until ctx ends or the node goes away. Nothing else may make them fail.
+func (w *writers) begin(
+	ctx context.Context, t *testing.T, running *sync.WaitGroup, vault *edv.RemoteVault, n int, name string, random *rand.Rand,
+) {
+	for i := range n {
+		seed := random.Uint64()
+		running.Go(func() {
+			var err error
+			if i%4 < 3 {
+				err = w.write(ctx, vault, seed)
+			} else {
+				err = w.store(ctx, vault, fmt.Sprintf("%s/writer-%d", name, i))
+			}
+			if !errors.Is(err, coffer.Unavailable) && ctx.Err() == nil {
+				t.Errorf("writer %d: %v", i, err)
+			}
+		})
+	}
+}
+
+// until waits for n more writes to be acknowledged.
+func (w *writers) until(t *testing.T, n int) {
+	t.Helper()
+	before := w.count()
+	for end := time.Now().Add(60 * time.Second); w.count() < before+n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("only %d writes were acknowledged", w.count()-before)
+		}
 	}
 }
 
 // Writers write into one vault and remember what was acknowledged.
 type writers struct {
-	vault *edv.RemoteVault
-	ring  *keyring.Ring
+	ring *keyring.Ring
 
 	mu        sync.Mutex
 	documents map[coffer.ObjectID]coffer.Rev // the latest acknowledged
 	files     map[string][]byte
 	writes    int
+}
+
+func newWriters(ring *keyring.Ring) *writers {
+	return &writers{ring: ring, documents: map[coffer.ObjectID]coffer.Rev{}, files: map[string][]byte{}}
 }
 
 func (w *writers) count() int {
@@ -97,7 +113,7 @@ func (w *writers) count() int {
 }
 
 // write inserts and replaces documents until it fails.
-func (w *writers) write(ctx context.Context, seed uint64) error {
+func (w *writers) write(ctx context.Context, vault *edv.RemoteVault, seed uint64) error {
 	random := rand.New(rand.NewPCG(seed, 1))
 	for {
 		d := &coffer.Document{ID: coffer.NewObjectID()}
@@ -108,7 +124,7 @@ func (w *writers) write(ctx context.Context, seed uint64) error {
 			if err := w.sealed(ctx, d, 100+random.IntN(20_000)); err != nil {
 				return err
 			}
-			if _, err := coffer.Put(ctx, w.vault, d); err != nil {
+			if _, err := coffer.Put(ctx, vault, d); err != nil {
 				return err
 			}
 			w.mu.Lock()
@@ -135,8 +151,8 @@ func (w *writers) sealed(ctx context.Context, d *coffer.Document, size int) erro
 }
 
 // store puts files with chunks until it fails.
-func (w *writers) store(ctx context.Context, name string) error {
-	a, err := agent.New(agent.Options{Vault: w.vault, Keyring: w.ring})
+func (w *writers) store(ctx context.Context, vault *edv.RemoteVault, name string) error {
+	a, err := agent.New(agent.Options{Vault: vault, Keyring: w.ring})
 	if err != nil {
 		return err
 	}
@@ -156,14 +172,14 @@ func (w *writers) store(ctx context.Context, name string) error {
 
 // verify reads all that was acknowledged. A document may have a later revision: one that was accepted, and whose
 // acknowledgement the crash swallowed.
-func (w *writers) verify(t *testing.T) {
+func (w *writers) verify(t *testing.T, vault *edv.RemoteVault) {
 	t.Helper()
 	ctx := t.Context()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	lost := 0
 	for id, want := range w.documents {
-		docs, err := w.vault.Get(ctx, id)
+		docs, err := vault.Get(ctx, id)
 		if err != nil || len(docs) != 1 {
 			lost++
 			t.Logf("an acknowledged document: %v", err)
@@ -175,7 +191,7 @@ func (w *writers) verify(t *testing.T) {
 		}
 		w.documents[id] = docs[0].Rev()
 	}
-	a, err := agent.New(agent.Options{Vault: w.vault, Keyring: w.ring})
+	a, err := agent.New(agent.Options{Vault: vault, Keyring: w.ring})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,12 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/api/edv"
+	"github.com/cofferhq/coffer/internal/servers"
 	"github.com/cofferhq/coffer/keyring"
 )
 
@@ -88,15 +92,59 @@ func call(ctx context.Context, env map[string]string, args ...string) (code int,
 	return code, out.String(), errs.String()
 }
 
+// A combination is a way to keep what a node keeps.
+type combination struct {
+	name   string
+	flags  func(*testing.T) []string // of every command; for a place that nobody else uses
+	shared bool                      // several nodes may use it
+}
+
+// combinations are all ways that there are. Buckets are made by the tests' first node, with --create-bucket.
+var combinations = []combination{
+	{"pebble and files", func(*testing.T) []string { return nil }, false},
+	{"postgres and files", func(t *testing.T) []string { return []string{"--store", servers.Database(t)} }, false},
+	{"postgres and s3", func(t *testing.T) []string {
+		return []string{"--store", servers.Database(t), "--blobs", servers.Bucket(t)}
+	}, true},
+}
+
+// serving returns the flags of a command as flags of serve.
+func serving(flags []string, more ...string) []string {
+	return slices.Concat([]string{"serve", "--create-bucket", "--log-level", "warn"}, flags, more)
+}
+
 // newVault makes a vault for a new identity.
 func newVault(t *testing.T, origin string) (*keyring.Ring, *edv.RemoteVault) {
 	t.Helper()
 	ring := keyring.Generate()
 	t.Cleanup(func() { ring.Close() })
-	client, err := edv.NewClient(edv.ClientOptions{Base: origin, Keyring: ring, Now: time.Now, Sessions: true})
+	return ring, newVaultOf(t, ring, clientOf(t, ring, origin, ""))
+}
+
+// clientOf returns a client of the node that calls itself by the origin; one that listens at the address, if there is one.
+func clientOf(t *testing.T, ring *keyring.Ring, origin, address string) *edv.Client {
+	t.Helper()
+	o := edv.ClientOptions{Base: origin, Keyring: ring, Now: time.Now, Sessions: true}
+	if address != "" {
+		transport := &http.Transport{
+			MaxIdleConnsPerHost: 64,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", address)
+			},
+		}
+		t.Cleanup(transport.CloseIdleConnections)
+		o.HTTP = &http.Client{Transport: transport}
+	}
+	client, err := edv.NewClient(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return client
+}
+
+// newVaultOf makes a vault for the keyring's holder.
+func newVaultOf(t *testing.T, ring *keyring.Ring, client *edv.Client) *edv.RemoteVault {
+	t.Helper()
 	hmac := ring.Key(coffer.HMACKey)
 	c, err := client.CreateVault(t.Context(), &coffer.Config{
 		Controller: ring.DID(), ReferenceID: "main", HMAC: &coffer.KeyRef{ID: hmac.ID, Type: hmac.Type},
@@ -108,7 +156,37 @@ func newVault(t *testing.T, origin string) (*keyring.Ring, *edv.RemoteVault) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ring, vault
+	return vault
+}
+
+// at returns a vault as it is reached by a client.
+func at(t *testing.T, client *edv.Client, url string, capabilities ...[]byte) *edv.RemoteVault {
+	t.Helper()
+	v, err := client.Vault(url, capabilities...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// freeAddress returns an address of loopback at which nothing listened a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// well fails unless check finds nothing wrong.
+func well(t *testing.T, when string, flags ...string) {
+	t.Helper()
+	code, stdout, stderr := call(t.Context(), nil, append([]string{"check"}, flags...)...)
+	if code != 0 || stdout != "all is well\n" {
+		t.Fatalf("check %s: exit code %d\n%s%s", when, code, stdout, stderr)
+	}
 }
 
 // largest returns the largest file below a folder.

@@ -104,7 +104,7 @@ func TestLimits(t *testing.T) {
 	p := start(t, []string{"COFFERD_QUOTA_DOCUMENTS=3"}, "--listen", "127.0.0.1:0",
 		"--data", t.TempDir(), "--max-document", "20kB", "--quota-vaults", "1")
 	ring, vault := newVault(t, p.origin)
-	w := &writers{vault: vault, ring: ring}
+	w := newWriters(ring)
 	put := func(size int) error {
 		d := &coffer.Document{ID: coffer.NewObjectID()}
 		if err := w.sealed(t.Context(), d, size); err != nil {

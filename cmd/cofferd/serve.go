@@ -31,6 +31,8 @@ type serveCommand struct {
 	QuotaVaults    int64   `default:"0" placeholder:"N" help:"How many vaults the node may have; 0 is no limit."`
 	Rate           float64 `default:"0" placeholder:"N" help:"Requests a second to one vault; 0 is no limit."`
 
+	Keep time.Duration `default:"0" placeholder:"TIME" help:"How long revisions that were replaced can still be read, as in 720h; they count as bytes of their vault. 0: they are gone at once."`
+
 	InFlight  int           `default:"512" placeholder:"N" help:"Small requests served at once; a quarter as many middling ones, a sixteenth as many large ones. More wait, or are told to come again. Default: ${default}."`
 	Followers int           `default:"8192" placeholder:"N" help:"Feeds followed at once. Default: ${default}."`
 	Slow      time.Duration `default:"0" placeholder:"TIME" help:"Log requests that take as long, as in 1s, without saying whose; 0 logs none."`
@@ -64,6 +66,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	config.Limits = vault.Limits{
 		Document: int64(c.MaxDocument), Chunk: int64(c.MaxChunk),
 		Documents: c.QuotaDocuments, Bytes: int64(c.QuotaBytes), Vaults: c.QuotaVaults, Rate: c.Rate,
+		Keep: c.Keep,
 	}
 	config.Admission = node.Admission{
 		Small: c.InFlight, Medium: max(1, c.InFlight/4), Large: max(1, c.InFlight/16), Followers: c.Followers,
