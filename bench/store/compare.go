@@ -151,32 +151,54 @@ func (p *program) sizesWanted() []int {
 	return []int{p.few, p.documents}
 }
 
-// loadTime is how long loading one side may take, of the time that is left for all.
+// loadTime is how long loading may take, of the time that is left for all.
 func loadTime(ctx context.Context) time.Duration {
 	end, ok := ctx.Deadline()
 	if !ok {
 		return time.Hour
 	}
-	return time.Until(end) / 4
+	return time.Until(end) / 2
 }
 
-// loadAll loads all sides, one after the other, and lets them come to rest.
+// loadSteps is in how many steps the large stores are loaded, all sides in turns.
+const loadSteps = 50
+
+// loadAll loads all sides, in turns, and lets them come to rest. When there is no time for more, all hold equally many.
 func (p *program) loadAll(ctx context.Context, contenders []*contender) error {
-	for _, c := range contenders {
-		begin := time.Now()
-		if err := c.ask("load", filling{Documents: c.wanted, Span: loadTime(ctx)}, &c.documents); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+	took := make(map[*contender]time.Duration)
+	end := time.Now().Add(loadTime(ctx))
+	for step := 1; step <= loadSteps && (step == 1 || time.Now().Before(end)); step++ {
+		for i := range contenders {
+			c := contenders[(i+step)%len(contenders)]
+			begin := time.Now()
+			to := max(loading, p.documents*step/loadSteps/loading*loading)
+			if step == loadSteps {
+				to = p.documents
+			}
+			if err := c.ask("load", filling{Documents: min(to, c.wanted)}, &c.documents); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			took[c] += time.Since(begin)
 		}
-		took := time.Since(begin)
+		if step%10 == 0 {
+			note("%d documents loaded", contenders[len(contenders)-1].documents)
+		}
+	}
+	for _, c := range contenders {
 		if err := c.ask("rest", nil, nil); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 		if c.wanted < p.documents {
 			continue
 		}
-		r := row{What: "load in bulk", Side: c.name, Documents: c.documents, Figure: float64(c.documents) / took.Seconds(), Unit: "/s"}
+		r := row{What: "load in bulk", Side: c.name, Documents: c.documents, Figure: float64(c.documents) / took[c].Seconds(), Unit: "/s"}
 		if c.documents < c.wanted {
 			r.Remark = "not more in the time there was"
+		}
+		for _, y := range contenders {
+			if y.name == oursFor[c.name] && y.wanted == c.wanted {
+				r.Ours, r.Ratio = y.name, took[c].Seconds()/took[y].Seconds()
+			}
 		}
 		p.report.add(r)
 	}

@@ -61,7 +61,10 @@ func (x row) cells() []string {
 		cells[4] += " + " + number(x.ServerCPU)
 	}
 	if x.Ours != "" {
-		cells[5] = fmt.Sprintf("%s %.2f, CPU %.2f", x.Ours, x.Ratio, x.CPURatio)
+		cells[5] = fmt.Sprintf("%s %.2f", x.Ours, x.Ratio)
+	}
+	if x.CPURatio > 0 {
+		cells[5] += fmt.Sprintf(", CPU %.2f", x.CPURatio)
 	}
 	if x.Goal != "" {
 		cells[6] = x.Goal

@@ -113,7 +113,7 @@ const (
 	loaders = 3
 )
 
-// A filling says how many documents are to be there, and how long that may take.
+// A filling says how many documents are to be there, and how long that may take, if there is a bound.
 type filling struct {
 	Documents int
 	Span      time.Duration
@@ -129,7 +129,7 @@ func (s *served) fill(ctx context.Context, arg json.RawMessage) (any, error) {
 	from := int(s.loaded.Load())
 	commits := (f.Documents - from + loading - 1) / loading
 	done, err := spread(loaders, func(i int) (int, error) {
-		if i >= commits || time.Now().After(end) {
+		if i >= commits || f.Span > 0 && time.Now().After(end) {
 			return 0, errEnough
 		}
 		first := from + i*loading

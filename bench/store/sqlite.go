@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
 
-	_ "modernc.org/sqlite" // registers the driver
+	"modernc.org/sqlite"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/store"
@@ -39,6 +40,15 @@ CREATE TABLE feed (vault BLOB, number INTEGER, document BLOB, sequence INTEGER, 
 	PRIMARY KEY (vault, number)) WITHOUT ROWID;
 INSERT INTO vaults VALUES (zeroblob(16), 0, 0, 0);`
 
+// A liteFile is a database by its URL.
+type liteFile struct{ url string }
+
+// Connect opens a connection.
+func (f liteFile) Connect(context.Context) (driver.Conn, error) { return f.Driver().Open(f.url) }
+
+// Driver returns the driver.
+func (f liteFile) Driver() driver.Driver { return new(sqlite.Driver) }
+
 // liteVault is the one vault.
 var liteVault = make([]byte, 16)
 
@@ -46,16 +56,12 @@ func openSQLite(ctx context.Context, c sideConfig) (_ side, err error) {
 	url := fmt.Sprintf("file:%s?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(10000)"+
 		"&_pragma=cache_size(-%d)", filepath.Join(c.Dir, "documents.sqlite"), c.Memory>>10)
 	l := &lite{dir: c.Dir, turn: make(chan struct{}, 1)}
-	if l.writer, err = sql.Open("sqlite", url); err != nil {
-		return nil, err
-	}
+	l.writer = sql.OpenDB(liteFile{url})
 	l.writer.SetMaxOpenConns(1)
 	if _, err := l.writer.ExecContext(ctx, liteSchema); err != nil {
 		return nil, err
 	}
-	if l.reader, err = sql.Open("sqlite", url+"&mode=ro"); err != nil {
-		return nil, err
-	}
+	l.reader = sql.OpenDB(liteFile{url + "&mode=ro"})
 	const readers = 4 // each has a cache of its own; more were slower
 	l.reader.SetMaxOpenConns(readers)
 	l.reader.SetMaxIdleConns(readers)
