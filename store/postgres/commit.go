@@ -18,13 +18,8 @@ const maxTries = 12
 
 // commit carries out groups until the queue is closed.
 func (s *Store) commit() {
-	for {
-		g := s.queue.take()
-		if g == nil {
-			return
-		}
+	for g := s.queue.take(nil); g != nil; g = s.queue.take(g) {
 		s.carryOut(g)
-		s.queue.release(g)
 		for _, c := range g.calls {
 			close(c.done)
 		}
@@ -121,7 +116,9 @@ func (s *Store) try(ctx context.Context, g *group, short *bool) (again bool, err
 			s.known.forget() // perhaps a vault has no row after all
 		}
 	}
-	err = s.longWay(ctx, c, g)
+	if err = s.longWay(ctx, c, g); broken(err) { // with the vaults locked, nothing but damage can be in the way
+		err = coffer.Errorf(applyOp, coffer.Corrupt, "what the database holds does not agree with itself; check it")
+	}
 	return err != nil && (conflicting(err) || unsent(err)), s.rollback(c, err)
 }
 

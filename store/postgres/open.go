@@ -68,7 +68,6 @@ func parse(text string, o *Options) (*pgxpool.Config, error) {
 // and a plan made while a table was small is kept when it has become large.
 var settings = []string{
 	"SET default_transaction_isolation = 'read committed'",
-	"SET default_transaction_read_only = 'off'",
 	"SET client_min_messages = 'warning'",
 	"SET plan_cache_mode = 'force_generic_plan'",
 	"SET jit = 'off'",

@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -122,14 +124,28 @@ func searchEquals(q *coffer.Query) search {
 	var terms uuids
 	var filters, counts int8s
 	single := true
+	seen := make(map[string]struct{}, len(q.Equals))
 	for _, filter := range q.Equals {
 		if len(filter) == 0 { // matches nothing
 			continue
 		}
+		all := make([]term, 0, len(filter))
+		for name, value := range filter {
+			all = append(all, termOf(q.Index, name, value))
+		}
+		slices.SortFunc(all, func(a, b term) int { return bytes.Compare(a[:], b[:]) })
+		var key []byte
+		for i := range all {
+			key = append(key, all[i][:]...)
+		}
+		if _, ok := seen[string(key)]; ok { // the same filter again
+			continue
+		}
+		seen[string(key)] = struct{}{}
 		counts = append(counts, int64(len(filter)))
 		single = single && len(filter) == 1
-		for name, value := range filter {
-			terms, filters = append(terms, uuid(termOf(q.Index, name, value))), append(filters, int64(len(counts)))
+		for _, m := range all {
+			terms, filters = append(terms, uuid(m)), append(filters, int64(len(counts)))
 		}
 	}
 	switch {

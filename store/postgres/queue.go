@@ -34,8 +34,15 @@ func newQueue() *queue {
 func (q *queue) put(c *call) {
 	q.mu.Lock()
 	q.waiting = append(q.waiting, c)
+	free := true
+	for _, v := range c.vaults {
+		_, busy := q.busy[v]
+		free = free && !busy
+	}
 	q.mu.Unlock()
-	q.some.Signal()
+	if free { // else whoever is busy with the vault comes back for it
+		q.some.Signal()
+	}
 }
 
 // leave takes out a call that its caller has given up.
@@ -55,16 +62,25 @@ func (q *queue) close() {
 	q.some.Broadcast()
 }
 
-// take waits for calls and returns a group of them, or nil when the queue is closed.
-func (q *queue) take() *group {
-	// Those whose calls were just answered get a chance to make the next ones: else groups are small in turns.
+// take waits for calls and returns a group of them, or nil when the queue is closed. The vaults of the group that the
+// committer had before are free for others then.
+func (q *queue) take(before *group) *group {
+	// Those whose calls were just answered get a chance to make the next ones: else groups are large and small in turns.
 	for range 2 {
 		runtime.Gosched()
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if before != nil {
+		for v := range before.vaults {
+			delete(q.busy, v)
+		}
+	}
 	for {
 		if g := q.fill(); g != nil {
+			if len(q.waiting) > 0 {
+				q.some.Signal()
+			}
 			return g
 		}
 		if q.closed {
@@ -122,16 +138,6 @@ func (q *queue) fill() *group {
 	return g
 }
 
-// release lets other groups write to the vaults of one.
-func (q *queue) release(g *group) {
-	q.mu.Lock()
-	for v := range g.vaults {
-		delete(q.busy, v)
-	}
-	q.mu.Unlock()
-	q.some.Broadcast()
-}
-
 // A group is calls that share a transaction.
 type group struct {
 	calls    []*call
@@ -140,8 +146,7 @@ type group struct {
 	vaults   map[coffer.VaultID]struct{}
 	governed map[coffer.VaultID]struct{} // their laws change: what comes later looks at them anew
 	objects  map[object]struct{}
-	uniques  map[unique]struct{} // that calls want to hold
-	wrote    []coffer.VaultID    // what the last try changed
+	wrote    []coffer.VaultID // what the last try changed
 }
 
 type unique struct {
@@ -154,12 +159,12 @@ func newGroup() *group {
 		vaults:   make(map[coffer.VaultID]struct{}),
 		governed: make(map[coffer.VaultID]struct{}),
 		objects:  make(map[object]struct{}),
-		uniques:  make(map[unique]struct{}),
 	}
 }
 
-// fits reports whether a call may join: it is not too much, and does not touch what another call of the group does. What a
-// call would release need not be looked at: while its object is not touched, no other can have touched it.
+// fits reports whether a call may join: it is not too much, and touches no object that another call of the group does.
+// Calls that want the same unique tag may meet in a group: the statements of the short way fail then, and the long way
+// gives it to the first.
 func (g *group) fits(c *call) bool {
 	if c.purges || g.bytes+c.bytes > maxGroupBytes {
 		return false
@@ -178,14 +183,6 @@ func (g *group) fits(c *call) bool {
 		}
 		if _, ok := g.objects[t.object()]; ok {
 			return false
-		}
-		for _, p := range t.index {
-			if !p.exclusive {
-				continue
-			}
-			if _, ok := g.uniques[unique{t.vault, p.tag}]; ok {
-				return false
-			}
 		}
 	}
 	return true
@@ -207,10 +204,5 @@ func (g *group) add(c *call) {
 			continue
 		}
 		g.objects[t.object()] = struct{}{}
-		for _, p := range t.index {
-			if p.exclusive {
-				g.uniques[unique{t.vault, p.tag}] = struct{}{}
-			}
-		}
 	}
 }

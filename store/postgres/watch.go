@@ -19,6 +19,8 @@ import (
 
 // A process tells others that vaults have grown by notifications on this channel. The payload is the name of the process,
 // and the ids of the vaults, each after a blank, in unpadded base64url; or "*" in place of the ids, when there are too many.
+// A process that watches says so with "?", at first and every [quiet] again. To whoever is new the others say "*", since it
+// may have missed what was not told to nobody: a process that watches alone tells nothing.
 const channel = "coffer"
 
 const (
@@ -38,22 +40,69 @@ type notifier struct {
 	wake   chan struct{}
 	mu     sync.Mutex
 	vaults map[coffer.VaultID]struct{}
+
+	watching int                  // how often this process watches
+	since    time.Time            // when it began to
+	others   map[string]time.Time // processes that were heard of, and when
 }
+
+// maxOthers bounds how many processes are remembered: it takes one to make a difference.
+const maxOthers = 64
 
 func newNotifier(pool *pgxpool.Pool) *notifier {
 	var name [8]byte
 	rand.Read(name[:])
 	return &notifier{
 		pool: pool, name: base64.RawURLEncoding.EncodeToString(name[:]), wake: make(chan struct{}, 1),
-		vaults: make(map[coffer.VaultID]struct{}),
+		vaults: make(map[coffer.VaultID]struct{}), others: make(map[string]time.Time),
 	}
 }
 
+// watch notes that this process begins to listen, or ends.
+func (n *notifier) watch(more int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.watching += more
+	n.since = time.Now()
+}
+
+// heard notes that another process is there, and tells it to look if it is new.
+func (n *notifier) heard(name string) {
+	n.mu.Lock()
+	_, known := n.others[name]
+	if known || len(n.others) < maxOthers {
+		n.others[name] = time.Now()
+	}
+	n.mu.Unlock()
+	if !known {
+		n.announce([]coffer.VaultID{{}})
+	}
+}
+
+// alone reports whether there is nobody to be told. That is known only to who has listened for a while.
+func (n *notifier) alone() bool {
+	if n.watching == 0 || time.Since(n.since) < 2*quiet {
+		return false
+	}
+	for name, at := range n.others {
+		if time.Since(at) < 4*quiet {
+			return false
+		}
+		delete(n.others, name)
+	}
+	return true
+}
+
+// announce tells others of vaults soon; the zero one stands for any.
 func (n *notifier) announce(vaults []coffer.VaultID) {
 	if n.off.Load() || len(vaults) == 0 {
 		return
 	}
 	n.mu.Lock()
+	if n.alone() {
+		n.mu.Unlock()
+		return
+	}
 	for _, v := range vaults {
 		if len(n.vaults) <= maxPayload/idLength { // more make no difference
 			n.vaults[v] = struct{}{}
@@ -116,7 +165,7 @@ func lacking(err error) bool {
 func encodePayload(name string, vaults map[coffer.VaultID]struct{}) string {
 	var b strings.Builder
 	b.WriteString(name)
-	if len(name)+len(vaults)*(1+idLength) > maxPayload {
+	if _, any := vaults[coffer.VaultID{}]; any || len(name)+len(vaults)*(1+idLength) > maxPayload {
 		b.WriteString(" *")
 		return b.String()
 	}
@@ -126,13 +175,16 @@ func encodePayload(name string, vaults map[coffer.VaultID]struct{}) string {
 	return b.String()
 }
 
-// decodePayload returns the process that sent a payload and the vaults that it names. What is not of this form, and "*",
-// names the zero vault: something happened.
+// decodePayload returns the process that sent a payload and the vaults that it names; none if it only says that it watches.
+// What is not of this form, and "*", names the zero vault: something happened.
 func decodePayload(p string) (name string, vaults []coffer.VaultID) {
 	any := []coffer.VaultID{{}}
 	name, ids, ok := strings.Cut(p, " ")
 	if !ok || len(name) != nameLength || len(p) > maxPayload {
 		return "", any
+	}
+	if ids == "?" {
+		return name, nil
 	}
 	for id := range strings.SplitSeq(ids, " ") {
 		b, err := base64.RawURLEncoding.Strict().DecodeString(id)
@@ -227,6 +279,11 @@ func (s *Store) watch(ctx context.Context, config *pgx.ConnConfig, grew func(cof
 	if err != nil {
 		return err
 	}
+	s.notifier.watch(1)
+	defer s.notifier.watch(-1)
+	if err := s.hello(ctx, c); err != nil {
+		return err
+	}
 	grew(coffer.VaultID{}) // what happened before we listened
 	for {
 		bounded, cancel := context.WithTimeout(ctx, quiet)
@@ -239,6 +296,9 @@ func (s *Store) watch(ctx context.Context, config *pgx.ConnConfig, grew func(cof
 			if name == s.notifier.name {
 				continue
 			}
+			if name != "" {
+				s.notifier.heard(name)
+			}
 			for _, v := range vaults {
 				grew(v)
 			}
@@ -248,11 +308,16 @@ func (s *Store) watch(ctx context.Context, config *pgx.ConnConfig, grew func(cof
 		}
 		// A process that has committed may have ended before it could tell.
 		grew(coffer.VaultID{})
-		bounded, cancel = context.WithTimeout(ctx, 5*time.Second)
-		_, err = c.Exec(bounded, "SELECT 1", pgx.QueryExecModeSimpleProtocol)
-		cancel()
-		if err != nil {
+		if err := s.hello(ctx, c); err != nil {
 			return err
 		}
 	}
+}
+
+// hello tells others that this process watches, and shows that the connection is good.
+func (s *Store) hello(ctx context.Context, c *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err := c.Exec(ctx, notifySQL, channel, s.notifier.name+" ?")
+	return err
 }
