@@ -57,7 +57,7 @@ func onEachDisk(t *testing.T, test func(t *testing.T, base string)) {
 		{"Pebble and files", func(*testing.T) []string { return nil }},
 		{"PostgreSQL and files", func(t *testing.T) []string { return []string{"--store", servers.Database(t)} }},
 		{"PostgreSQL and S3", func(t *testing.T) []string {
-			return []string{"--store", servers.Database(t), "--blobs", servers.Bucket(t)}
+			return []string{"--store", servers.Database(t), "--blobs", servers.Bucket(t), "--create-bucket"}
 		}},
 	} {
 		t.Run(disks.name, func(t *testing.T) {
