@@ -21,8 +21,8 @@ type Limits struct {
 	// vault until it is dropped, which [Service.Tend] sees to, within about an hour.
 	Keep time.Duration
 
-	// Slots is how many small acts the store is given at once, larger ones counting as several; 0: 256. Beyond that they
-	// wait, and take turns over the vaults.
+	// Slots is how many small acts the store is given at once, larger ones counting as several. Beyond that they wait, and
+	// take turns over the vaults. 0: 256, and 64 on a store that other nodes use, too.
 	Slots int
 }
 

@@ -71,6 +71,14 @@ type Service struct {
 // New returns a Service over the stores, which stay the caller's to close.
 func New(o Options) *Service {
 	_, shared := o.Store.(store.Shared)
+	slots := o.Limits.Slots
+	switch {
+	case slots > 0:
+	case shared:
+		slots = sharedSlots
+	default:
+		slots = defaultSlots
+	}
 	return &Service{
 		store:    o.Store,
 		blobs:    o.Blobs,
@@ -80,7 +88,7 @@ func New(o Options) *Service {
 		configs:  newConfigs(),
 		logs:     newLogs(o.Signer),
 		verdicts: newVerdicts(),
-		turns:    newTurns(o.Limits.Slots),
+		turns:    newTurns(slots),
 		shared:   shared,
 
 		pace:     newPace(o.Limits.Rate),

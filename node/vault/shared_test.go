@@ -159,7 +159,7 @@ func TestLawsAcrossNodes(t *testing.T) {
 		if !t.Run(fmt.Sprintf("%s %d", c.name, round), func(t *testing.T) {
 			d := tellTwo(t, a, b)
 			target := d.put(document(10))
-			capability := d.delegate(d.alice, "", d.bob, "/documents", grant.Read, grant.Write)
+			capability := d.delegate(d.alice, "", d.bob, "", grant.Read, grant.Write)
 			asBob := d.thereAs(d.bob, capability)
 			if _, err := asBob.Get(t.Context(), target.ID); err != nil {
 				t.Fatalf("as Bob, before: %v", err)
@@ -167,16 +167,17 @@ func TestLawsAcrossNodes(t *testing.T) {
 			before := 1 + random.IntN(20)
 			begun := make(chan struct{}, 1000)
 			var wg sync.WaitGroup
-			for i := range uint64(4) {
+			var acknowledged atomic.Bool
+			again := func(write func(n uint64) error) {
 				wg.Go(func() {
 					for n := uint64(0); ; n++ {
-						_, err := coffer.Put(t.Context(), asBob, document(10))
-						if err == nil && n%4 == 0 {
-							ref, b := chunk(0, i<<32+n, 10)
-							err = asBob.PutChunk(t.Context(), target.ID, ref, bytes.NewReader(b))
-						}
-						if err != nil {
+						late := acknowledged.Load()
+						if err := write(n); err != nil {
 							d.want(err, coffer.NotExist, "as Bob, afterwards")
+							return
+						}
+						if late {
+							t.Error("a write that began afterwards was accepted")
 							return
 						}
 						select {
@@ -186,10 +187,34 @@ func TestLawsAcrossNodes(t *testing.T) {
 					}
 				})
 			}
+			for i := range uint64(4) {
+				again(func(n uint64) error {
+					_, err := coffer.Put(t.Context(), asBob, document(10))
+					if err == nil && n%4 == 0 {
+						ref, b := chunk(0, i<<32+n, 10)
+						err = asBob.PutChunk(t.Context(), target.ID, ref, bytes.NewReader(b))
+					}
+					return err
+				})
+			}
+			sequence := func() uint64 { return 0 }
+			if c.name == "revocation" { // the others change the configuration themselves
+				again(func(uint64) error {
+					config, err := asBob.Config(t.Context())
+					if err != nil {
+						return err
+					}
+					config.Sequence++
+					return asBob.Configure(t.Context(), config)
+				})
+				sequence = func() uint64 { return d.config().Sequence }
+			}
 			for range before {
 				<-begun
 			}
 			d.want(c.do(d, capability), works, c.name)
+			acknowledged.Store(true)
+			configured := sequence()
 			_, readErr := asBob.Get(t.Context(), target.ID)
 			_, writeErr := coffer.Put(t.Context(), asBob, document(10))
 			who := c.kept
@@ -203,6 +228,9 @@ func TestLawsAcrossNodes(t *testing.T) {
 			d.want(writeErr, coffer.NotExist, "as Bob, a write")
 			if err != nil || laterErr != nil || len(later) != len(feed) {
 				t.Errorf("the feed had %d changes and has %d (%v, %v)", len(feed), len(later), err, laterErr)
+			}
+			if now := sequence(); now != configured {
+				t.Errorf("the configuration's sequence was %d and is %d", configured, now)
 			}
 		}) {
 			return

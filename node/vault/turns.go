@@ -15,10 +15,12 @@ const (
 	large  = 16 // a commit of megabytes, a purge
 )
 
-// Bounds on acts. As many as there are slots share the disk; so many may wait for one vault, and in all.
+// Bounds on acts. As many as there are slots share the disk; so many may wait for one vault, and in all. What one vault may
+// have in both is less than the requests that a node lets in at once, so that one vault alone does not keep others out there.
 const (
 	defaultSlots = 256
-	waitingEach  = 1024
+	sharedSlots  = 64 // on a store that other nodes use, too: it has some connections, and one takes who comes first
+	waitingEach  = 128
 	waitingAll   = 16384
 )
 
@@ -62,9 +64,6 @@ type act struct {
 }
 
 func newTurns(slots int) *turns {
-	if slots <= 0 {
-		slots = defaultSlots
-	}
 	return &turns{each: waitingEach, all: waitingAll, slots: slots, free: slots, vaults: make(map[coffer.VaultID]*line)}
 }
 

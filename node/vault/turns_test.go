@@ -109,6 +109,7 @@ func TestLargeActsComeToo(t *testing.T) {
 func TestTurnsAreFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTurns(32)
+		x.each = 1000
 		costs := []int{small, small, medium, large}
 		done := make([]int, len(costs)) // slots
 		var mu sync.Mutex
@@ -214,7 +215,7 @@ func TestTurnsLeakNothing(t *testing.T) {
 }
 
 func BenchmarkTurns(b *testing.B) {
-	x := newTurns(0)
+	x := newTurns(defaultSlots)
 	b.Run("alone", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
