@@ -8,11 +8,12 @@ import (
 	"github.com/cofferhq/coffer/store/blob"
 )
 
-// Blobs returns a blob store that does what another one does unless the faults, which are none at first, strike. A rule's
-// Name is a part of a key.
+// Blobs returns a blob store that does what another one does unless the faults, which are none at first, strike. A
+// rule's Name is a part of a key.
 //
-// A rule with Late fails an operation that was carried out. One with Part lets Put read half of the bytes and breaks off,
-// lets what Get returns break off in the middle, lets Delete delete the first half of the keys, and List yield one.
+// A rule with Late fails an operation that was carried out. One with Part lets Put read half of the bytes and breaks
+// off, lets what Get returns break off in the middle, lets Delete delete the first half of the keys, and List yield
+// one.
 func Blobs(s blob.Store) (blob.Store, *Faults) {
 	b := &blobs{inner: s}
 	return b, &b.faults

@@ -29,8 +29,8 @@ var _ vfs.FS = (*Disk)(nil)
 // NewDisk returns an empty disk that is well.
 func NewDisk() *Disk { return &Disk{memory: vfs.NewCrashableMem()} }
 
-// Room lets so many more bytes be written before the disk is full: the write that does not fit any more writes what does,
-// and fails with ENOSPC, as all that follow. What is negative lets any number be written.
+// Room lets so many more bytes be written before the disk is full: the write that does not fit any more writes what
+// does, and fails with ENOSPC, as all that follow. What is negative lets any number be written.
 func (d *Disk) Room(bytes int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -49,9 +49,9 @@ func (d *Disk) take(n int) int {
 	return n
 }
 
-// Cut returns the disk as it is after a power cut at this moment: all that was flushed, and of what was not, each block by
-// chance, with so many per cent. It is well, with any room. The disk itself goes on, as if nothing had happened: whoever
-// still works on it does so in vain.
+// Cut returns the disk as it is after a power cut at this moment: all that was flushed, and of what was not, each block
+// by chance, with so many per cent. It is well, with any room. The disk itself goes on, as if nothing had happened:
+// whoever still works on it does so in vain.
 func (d *Disk) Cut(rng *rand.Rand, percent int) *Disk {
 	d.cutting.Lock()
 	defer d.cutting.Unlock()

@@ -106,7 +106,8 @@ func TestDiskRules(t *testing.T) {
 		t.Errorf("Write of another file: %v", err)
 	}
 	var where *os.PathError
-	if _, err := f.Write([]byte("x")); !errors.Is(err, io.ErrShortWrite) || !errors.As(err, &where) || where.Op != "write" {
+	_, err := f.Write([]byte("x"))
+	if !errors.Is(err, io.ErrShortWrite) || !errors.As(err, &where) || where.Op != "write" {
 		t.Errorf("Write: %v", err)
 	}
 	if len(hooked) != 1 || hooked[0] != "write a.log" {

@@ -1,6 +1,6 @@
-// Package faulty puts in front of tests what goes wrong in the world, on command: a disk for the storage engine that fails,
-// tears, fills up, is slow and loses what was not flushed ([Disk]); a network that cuts, stalls and refuses ([Proxy]); and
-// stores that fail before or after they did what they were asked to ([Store], [Blobs]).
+// Package faulty puts in front of tests what goes wrong in the world, on command: a disk for the storage engine that
+// fails, tears, fills up, is slow and loses what was not flushed ([Disk]); a network that cuts, stalls and refuses
+// ([Proxy]); and stores that fail before or after they did what they were asked to ([Store], [Blobs]).
 //
 // A [Faults] says what fails. A [Rule] is added to it while everything runs, and taken away again.
 package faulty

@@ -79,14 +79,16 @@ func NewProxy(t testing.TB, target string) *Proxy {
 		t.Fatalf("proxy: %v", err)
 	}
 	p := &Proxy{
-		target: target, listener: listener, done: make(chan struct{}), links: make(map[*link]struct{}), left: [2]int64{-1, -1},
+		target: target, listener: listener, done: make(chan struct{}),
+		links: make(map[*link]struct{}), left: [2]int64{-1, -1},
 	}
 	p.all.Go(p.serve)
 	t.Cleanup(p.Close)
 	return p
 }
 
-// Before starts a proxy before the server that a URL names and returns it with the URL of that server through the proxy.
+// Before starts a proxy before the server that a URL names and returns it with the URL of that server through the
+// proxy.
 func Before(t testing.TB, rawURL string) (p *Proxy, through string) {
 	t.Helper()
 	u, err := url.Parse(rawURL)

@@ -12,9 +12,9 @@ import (
 // Store returns a store that does what another one does unless the faults, which are none at first, strike. It has the
 // optional interfaces that the other one has.
 //
-// A rule with Late fails an operation that was carried out: whoever called Apply does not know the outcome. One with Part
-// lets a Query, Changes or Check begin, and fails it after the first thing found; elsewhere it is as one without. What a
-// rule fails with should be an error as a store may return.
+// A rule with Late fails an operation that was carried out: whoever called Apply does not know the outcome. One with
+// Part lets a Query, Changes or Check begin, and fails it after the first thing found; elsewhere it is as one without.
+// What a rule fails with should be an error as a store may return.
 func Store(s store.Store) (store.Store, *Faults) {
 	f := &faultyStore{Store: s}
 	w, shared := s.(store.Shared)
@@ -204,7 +204,9 @@ func (s *faultyStore) Changes(ctx context.Context, v coffer.VaultID, after uint6
 func (s *faultyStore) Revision(
 	ctx context.Context, v coffer.VaultID, id coffer.ObjectID, sequence uint64,
 ) (*coffer.Document, error) {
-	return call(ctx, &s.faults, Revision, func() (*coffer.Document, error) { return s.Store.Revision(ctx, v, id, sequence) })
+	return call(ctx, &s.faults, Revision, func() (*coffer.Document, error) {
+		return s.Store.Revision(ctx, v, id, sequence)
+	})
 }
 
 func (s *faultyStore) Compact(ctx context.Context, before time.Time) (int64, error) {
@@ -250,7 +252,7 @@ type watcher struct {
 }
 
 func (w watcher) Watch(ctx context.Context, grew func(coffer.VaultID)) error {
-	return done(call(ctx, &w.faults, Watch, func() (struct{}, error) { return struct{}{}, w.inner.Watch(ctx, grew) }))
+	return attempt(ctx, &w.faults, Watch, func() error { return w.inner.Watch(ctx, grew) })
 }
 
 type rebuilder struct {
@@ -259,7 +261,7 @@ type rebuilder struct {
 }
 
 func (r rebuilder) Rebuild(ctx context.Context, report func(string)) error {
-	return done(call(ctx, &r.faults, Rebuild, func() (struct{}, error) { return struct{}{}, r.inner.Rebuild(ctx, report) }))
+	return attempt(ctx, &r.faults, Rebuild, func() error { return r.inner.Rebuild(ctx, report) })
 }
 
 type checkpointer struct {
@@ -268,7 +270,7 @@ type checkpointer struct {
 }
 
 func (c checkpointer) Checkpoint(ctx context.Context, dir string) error {
-	return done(call(ctx, &c.faults, Checkpoint, func() (struct{}, error) { return struct{}{}, c.inner.Checkpoint(ctx, dir) }))
+	return attempt(ctx, &c.faults, Checkpoint, func() error { return c.inner.Checkpoint(ctx, dir) })
 }
 
 type meter struct {
@@ -280,4 +282,8 @@ func (m meter) Stats(ctx context.Context) (store.Stats, error) {
 	return call(ctx, &m.faults, Stats, func() (store.Stats, error) { return m.inner.Stats(ctx) })
 }
 
-func done(_ struct{}, err error) error { return err }
+// attempt carries out an operation that answers with an error or nothing.
+func attempt(ctx context.Context, f *Faults, op Op, do func() error) error {
+	_, err := call(ctx, f, op, func() (struct{}, error) { return struct{}{}, do() })
+	return err
+}

@@ -155,8 +155,8 @@ func postgresDisk(t *testing.T) func() store.Store {
 	}
 }
 
-// awaitAlone waits until nobody but this is connected to a database: the server may still be carrying out what it was asked
-// to by a process that is gone.
+// awaitAlone waits until nobody but this is connected to a database: the server may still be carrying out what it was
+// asked to by a process that is gone.
 func awaitAlone(t *testing.T, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -235,7 +235,9 @@ func faultyPebble(*testing.T) storetest.FaultyDisk {
 	fault("log sync", false, faulty.Rule{Ops: sync, Name: ".log", Err: syscall.EIO})
 	fault("one log sync", false, faulty.Rule{Ops: sync, Name: ".log", Err: syscall.EIO, Times: 1})
 	fault("log sync that happens", false, faulty.Rule{Ops: sync, Name: ".log", Err: syscall.EIO, Times: 1, Late: true})
-	fault("log creation", false, faulty.Rule{Ops: []faulty.Op{faulty.Create, faulty.Reuse}, Name: ".log", Err: syscall.EIO})
+	fault("log creation", false, faulty.Rule{
+		Ops: []faulty.Op{faulty.Create, faulty.Reuse}, Name: ".log", Err: syscall.EIO,
+	})
 	fault("manifest write", false, faulty.Rule{Ops: write, Name: "MANIFEST", Err: syscall.EIO})
 	fault("torn manifest write", false, faulty.Rule{Ops: write, Name: "MANIFEST", Err: syscall.EIO, Part: true})
 	fault("manifest sync", false, faulty.Rule{Ops: sync, Name: "MANIFEST", Err: syscall.EIO})
@@ -246,7 +248,9 @@ func faultyPebble(*testing.T) storetest.FaultyDisk {
 	fault("torn table write", true, faulty.Rule{Ops: write, Name: ".sst", Err: syscall.EIO, Part: true})
 	fault("table sync", true, faulty.Rule{Ops: sync, Name: ".sst", Err: syscall.EIO})
 	fault("read of a table", true, faulty.Rule{Ops: []faulty.Op{faulty.Read}, Name: ".sst", Err: syscall.EIO})
-	fault("read of a document file", true, faulty.Rule{Ops: []faulty.Op{faulty.Read}, Name: ".blob", Hook: unlessRewriting})
+	fault("read of a document file", true, faulty.Rule{
+		Ops: []faulty.Op{faulty.Read}, Name: ".blob", Hook: unlessRewriting,
+	})
 	fault("slow disk", true, faulty.Rule{Ops: sync, Delay: 20 * time.Millisecond})
 	d.Faults = append(d.Faults, storetest.Fault{
 		Name: "full disk",
@@ -264,8 +268,8 @@ func faultyPebble(*testing.T) storetest.FaultyDisk {
 	return d
 }
 
-// unlessRewriting fails all reads but those of the engine (as of v2.1.7) that rewrites a file of documents: when one of them
-// fails, it panics.
+// unlessRewriting fails all reads but those of the engine (as of v2.1.7) that rewrites a file of documents: when one of
+// them fails, it panics.
 func unlessRewriting(faulty.Op, string) error {
 	callers := make([]uintptr, 64)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers)])

@@ -44,23 +44,27 @@ type Fault struct {
 // faultTime is how long a fault lasts at most, once it has struck, if the store goes on in spite of it.
 const faultTime = 700 * time.Millisecond
 
-// Faults lets every fault come at a random moment while writers write and readers read. Every call must be answered, soon,
-// and what fails must fail with Unavailable. When the power was cut and the store is opened anew, every commit that was
-// acknowledged must be there, whole, no other one in part, the feed without a gap or a change twice, and the store must
-// check clean and go on. The same with the clients of [Linear], to whom an answer that fails may mean that the write
-// happened, that it did not, or that it will. What is opened while the fault lasts opens or fails, soon, with Unavailable,
-// and nothing of what was there is lost by it.
+// Faults lets every fault come at a random moment while writers write and readers read. Every call must be answered,
+// soon, and what fails must fail with Unavailable. When the power was cut and the store is opened anew, every commit
+// that was acknowledged must be there, whole, no other one in part, the feed without a gap or a change twice, and the
+// store must check clean and go on. The same with the clients of [Linear], to whom an answer that fails may mean that
+// the write happened, that it did not, or that it will. What is opened while the fault lasts opens or fails, soon, with
+// Unavailable, and nothing of what was there is lost by it.
 //
-// The disk makes a new one each time.
+// The disk makes a new one each time. With -short there is the load alone.
 func Faults(t *testing.T, disk func(t *testing.T) FaultyDisk) {
 	for i, fault := range disk(t).Faults {
 		t.Run(fault.Name, func(t *testing.T) {
 			t.Parallel() // it is waiting that takes most of the time
 			r := rng(t)
-			for _, part := range []struct {
+			parts := []struct {
 				name string
 				run  func(*testing.T, FaultyDisk, Fault, *rand.Rand)
-			}{{"load", faultyLoad}, {"linear", faultyLinear}, {"opening", faultyOpening}} {
+			}{{"load", faultyLoad}, {"linear", faultyLinear}, {"opening", faultyOpening}}
+			if testing.Short() {
+				parts = parts[:1]
+			}
+			for _, part := range parts {
 				t.Run(part.name, func(t *testing.T) {
 					d := disk(t)
 					part.run(t, d, d.Faults[i], r)

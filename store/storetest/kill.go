@@ -12,9 +12,10 @@ import (
 // killRounds is how often [Kill] kills.
 const killRounds = 5
 
-// Kill starts a child that writes to a disk, kills it with SIGKILL at a random moment, opens the store on the same disk and
-// looks for all that the child said to be durable, five times over. The command, new each time, is to run a program that
-// opens the store and calls [Write] with the seed and its standard output. What open opens is closed before the next round.
+// Kill starts a child that writes to a disk, kills it with SIGKILL at a random moment, opens the store on the same disk
+// and looks for all that the child said to be durable, five times over. The command, new each time, is to run a program
+// that opens the store and calls [Write] with the seed and its standard output. What open opens is closed before the
+// next round.
 func Kill(t *testing.T, command func(seed uint64) *exec.Cmd, open func() store.Store) {
 	r := rng(t)
 	seed := r.Uint64()

@@ -154,8 +154,8 @@ func laws(b *bench) {
 	b.outlawed(under(0, b.put(five)))
 }
 
-// raceForLaw changes the law under writers that each name the law they read. Whoever changes it marks that in the feed, in
-// the same commit.
+// raceForLaw changes the law under writers that each name the law they read. Whoever changes it marks that in the feed,
+// in the same commit.
 func raceForLaw(b *bench) {
 	const governors, others = 4, 24
 	each := rounds(25)

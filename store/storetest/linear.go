@@ -27,14 +27,15 @@ const (
 	linearTime    = 20 * time.Second // for the check of one history
 )
 
-// Linear checks that a store is linearizable: concurrent clients put revisions in the places of others, claim and release
-// unique tags, erase, change the law and rest on it, and read (Get, Query, Changes, Usage), in few objects of a few vaults,
-// all with the times of their calls; and there must be one order of all of it, in agreement with those times, in which each
-// answer is right.
+// Linear checks that a store is linearizable: concurrent clients put revisions in the places of others, claim and
+// release unique tags, erase, change the law and rest on it, and read (Get, Query, Changes, Usage), in few objects of a
+// few vaults, all with the times of their calls; and there must be one order of all of it, in agreement with those
+// times, in which each answer is right.
 //
-// Since Get and Query may see a commit that is about to be acknowledged while Changes and Usage must not, there must be two
-// such orders: of the writes and the one sort of reads, and of the writes and the other. What Get and Query saw before the
-// power was cut may be lost then, if nobody was told that it is durable: of them the one order holds until there only.
+// Since Get and Query may see a commit that is about to be acknowledged while Changes and Usage must not, there must be
+// two such orders: of the writes and the one sort of reads, and of the writes and the other. What Get and Query saw
+// before the power was cut may be lost then, if nobody was told that it is durable: of them the one order holds until
+// there only.
 //
 // A store to share is opened twice, and half of the clients work at each.
 func Linear(t *testing.T, disk Disk) {
@@ -233,7 +234,8 @@ type client struct {
 	far   uint16 // how far it has followed the feed
 }
 
-// work lets clients, in each vault five, do so many operations each, unless ctx ends or one of unknown outcome comes before.
+// work lets clients, in each vault five, do so many operations each, unless ctx ends or one of unknown outcome comes
+// before.
 func (h *history) work(ctx context.Context, each int, stores ...store.Store) {
 	var all sync.WaitGroup
 	for i := range linearVaults * linearClients {
@@ -481,8 +483,8 @@ func (h *history) check(limit time.Duration) error {
 
 var errNotLinearizable = errors.New("no order of operations explains what clients were answered")
 
-// partition returns the operations of each vault twice: the writes with the reads that may be early, before a power cut, and
-// the writes with those of what is durable.
+// partition returns the operations of each vault twice: the writes with the reads that may be early, before a power
+// cut, and the writes with those of what is durable.
 func partition(all []porcupine.Operation) (parts [][]porcupine.Operation) {
 	parts = make([][]porcupine.Operation, 2*linearVaults)
 	for _, op := range all {

@@ -18,9 +18,9 @@ import (
 	"github.com/cofferhq/coffer/store"
 )
 
-// The load: writers that each put, replace and erase pairs of documents, each pair in one commit, in a few vaults. What a
-// store must hold afterwards follows from its feed and from what the writers were told: every commit that was acknowledged,
-// and of no commit a part.
+// The load: writers that each put, replace and erase pairs of documents, each pair in one commit, in a few vaults. What
+// a store must hold afterwards follows from its feed and from what the writers were told: every commit that was
+// acknowledged, and of no commit a part.
 const (
 	loadWriters = 16
 	loadVaults  = 4
@@ -67,7 +67,8 @@ func (l *load) write(ctx context.Context, s store.Store, v coffer.VaultID, name 
 		var writes [2]store.Write
 		for i := range pair {
 			tags := []coffer.Tag{
-				tag("writer", name), uniqueTag("place", fmt.Sprint(name, " ", round/lifetime, " ", i)), tag("round", fmt.Sprint(round)),
+				tag("writer", name), tag("round", fmt.Sprint(round)),
+				uniqueTag("place", fmt.Sprint(name, " ", round/lifetime, " ", i)),
 			}
 			body := strings.Repeat(t.name, 1+round*7%200)
 			w := store.Write{Vault: v, By: t.name, Time: time.Now()}
@@ -140,7 +141,8 @@ func (r *run) end(err error) {
 func (r *run) await(t testing.TB, n int) {
 	t.Helper()
 	if !r.reaches(n) {
-		t.Fatalf("writing ended, or did not go on, after %d commits of %d: %v", len(r.told()), n, errors.Join(r.failures()...))
+		err := errors.Join(r.failures()...)
+		t.Fatalf("writing ended, or did not go on, after %d commits of %d: %v", len(r.told()), n, err)
 	}
 }
 

@@ -122,7 +122,8 @@ func (m *model) patch(id coffer.ObjectID, s coffer.Stream) (blobs []string, whol
 	return blobs, true
 }
 
-// apply carries out one write, or says which kind of rule it breaks, in the order: what is present, unique tags, limits.
+// apply carries out one write, or says which kind of rule it breaks, in the order: what is present, unique tags,
+// limits.
 func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 	before := m.usage()
 	id := w.ID()
@@ -228,8 +229,8 @@ func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 	return r, coffer.Other
 }
 
-// all carries out the writes of a commit, or none, and says which kind of rule they break, and whether it is that of laws,
-// which comes first.
+// all carries out the writes of a commit, or none, and says which kind of rule they break, and whether it is that of
+// laws, which comes first.
 func (m *model) all(writes []store.Write) (results []store.Result, broken coffer.Kind, moved bool) {
 	for _, w := range writes {
 		if w.Law != nil && *w.Law != m.law {
@@ -586,8 +587,9 @@ func (b *bench) compareAll(m *model, ids []coffer.ObjectID) {
 	}
 	if meter, ok := b.Store.(store.Meter); ok {
 		u := m.usage()
-		want := store.Stats{Vaults: int64(min(u.Changes, 1)), Documents: u.Documents, Bytes: u.Bytes, Changes: int64(u.Changes)}
-		b.measures(meter, want)
+		b.measures(meter, store.Stats{
+			Vaults: int64(min(u.Changes, 1)), Documents: u.Documents, Bytes: u.Bytes, Changes: int64(u.Changes),
+		})
 	}
 }
 

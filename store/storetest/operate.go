@@ -12,8 +12,8 @@ import (
 	"github.com/cofferhq/coffer/store"
 )
 
-// optional calls the optional methods of a store that is closed, and returns what one of them failed with, by preference
-// not with Unavailable; Unavailable if it has none.
+// optional calls the optional methods of a store that is closed, and returns what one of them failed with, by
+// preference not with Unavailable; Unavailable if it has none.
 func (b *bench) optional() error {
 	var errs []error
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -148,9 +148,11 @@ func measured(b *bench) {
 	}
 }
 
-// Checkpoints checks a driver that is a [store.Checkpointer]. The disk makes an empty one and returns a folder for copies,
-// the function that opens the store, and the one that opens a copy in a folder.
-func Checkpoints(t *testing.T, disk func(t *testing.T) (dir string, open func() store.Store, at func(string) store.Store)) {
+// Checkpoints checks a driver that is a [store.Checkpointer]. The disk makes an empty one and returns a folder for
+// copies, the function that opens the store, and the one that opens a copy in a folder.
+func Checkpoints(
+	t *testing.T, disk func(t *testing.T) (dir string, open func() store.Store, at func(string) store.Store),
+) {
 	dir, open, at := disk(t)
 	name := func(copy string) string { return dir + "/" + copy }
 	b := &bench{T: t, ctx: t.Context(), open: open, vault: coffer.NewVaultID()}

@@ -64,8 +64,8 @@ func (s *streamed) write(w store.Write, released ...string) {
 	s.clean()
 }
 
-// blobs returns the blobs of all chunks that are recorded, in the order of their indexes, after checking that all are of
-// one set.
+// blobs returns the blobs of all chunks that are recorded, in the order of their indexes, after checking that all are
+// of one set.
 func (s *streamed) blobs(set uint64) (blobs []string) {
 	s.Helper()
 	var all []store.Chunk

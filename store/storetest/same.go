@@ -15,8 +15,8 @@ import (
 )
 
 // Same runs one seeded sequence of operations on several drivers, and fails where one of them answers otherwise than
-// another: in results, kinds of errors, the feed, what queries find, or usage. Each seed is a sequence of its own; without
-// seeds there is one, which is printed.
+// another: in results, kinds of errors, the feed, what queries find, or usage. Each seed is a sequence of its own;
+// without seeds there is one, which is printed.
 func Same(t *testing.T, disks map[string]Disk, seeds ...uint64) {
 	sources := []*rand.Rand{}
 	for _, seed := range seeds {

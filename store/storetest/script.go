@@ -296,7 +296,8 @@ func chunks(b *bench) {
 	}
 	b.reopen()
 	present(other)
-	if r := b.must(b.detachment(chunk))[0]; r.Change != (coffer.Change{}) || !slices.Equal(r.Released, []string{"blob-1"}) {
+	r := b.must(b.detachment(chunk))[0]
+	if r.Change != (coffer.Change{}) || !slices.Equal(r.Released, []string{"blob-1"}) {
 		b.Fatalf("result %+v", r)
 	}
 	absent(other)

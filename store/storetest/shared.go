@@ -14,8 +14,8 @@ import (
 // patience is how long the suite waits for what must come soon.
 const patience = 30 * time.Second
 
-// twin opens the store a second time, as another process would, or skips the test if it is not one to share. It is closed
-// with the test, before the other one.
+// twin opens the store a second time, as another process would, or skips the test if it is not one to share. It is
+// closed with the test, before the other one.
 func (b *bench) twin() *bench {
 	b.Helper()
 	if _, ok := b.Store.(store.Shared); !ok {

@@ -237,7 +237,8 @@ func (b *bench) finds(q coffer.Query, want ...*coffer.Document) {
 	if err := same(b.query(q), want, true); err != nil {
 		b.Fatalf("Query of ids: %v", err)
 	}
-	if n, err := b.Count(b.ctx, b.vault, q); err != nil || q.Limit == 0 && q.After == (coffer.ObjectID{}) && n != len(want) {
+	n, err := b.Count(b.ctx, b.vault, q)
+	if err != nil || q.Limit == 0 && q.After == (coffer.ObjectID{}) && n != len(want) {
 		b.Fatalf("Count: %d, %v, want %d", n, err, len(want))
 	}
 }
