@@ -260,7 +260,7 @@ func (s *Store) pollFor(ctx context.Context, total, every time.Duration, grew fu
 	}
 }
 
-const listenSQL = `LISTEN ` + channel
+const listenSQL = `LISTEN coffer` // the channel
 
 // watch listens on a new connection until it fails.
 func (s *Store) watch(ctx context.Context, config *pgx.ConnConfig, grew func(coffer.VaultID)) error {
