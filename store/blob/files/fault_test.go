@@ -147,27 +147,25 @@ func (f *failingFile) ReadDir(n int) ([]fs.DirEntry, error) {
 // TestFailures makes every operation of the file system fail, one after the other, while blobs are put, read, listed and
 // deleted: each call that cannot do what it should says so, and no call does it by halves.
 func TestFailures(t *testing.T) {
-	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
-		for n := 1; ; n++ {
-			fsys := &failing{FS: disk{}}
-			dir := t.TempDir()
-			s, err := OpenOn(fsys, dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			fsys.nth(n, errno)
-			there, gone := script(t, s)
-			ops := fsys.ops
-			fsys.set(nil)
-			check(t, s, there, gone)
-			check(t, on(t, dir), there, gone)
-			if left, err := os.ReadDir(filepath.Join(dir, newName)); err != nil || len(left) > 0 {
-				t.Fatalf("%d leftovers, %v", len(left), err)
-			}
-			if ops < n {
-				t.Logf("%v: %d operations", errno, ops)
-				break
-			}
+	for n := 1; ; n++ {
+		fsys := &failing{FS: disk{}}
+		dir := t.TempDir()
+		s, err := OpenOn(fsys, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsys.nth(n, []syscall.Errno{syscall.EIO, syscall.ENOSPC}[n%2])
+		there, gone := script(t, s)
+		ops := fsys.ops
+		fsys.set(nil)
+		check(t, s, there, gone)
+		check(t, on(t, dir), there, gone)
+		if left, err := os.ReadDir(filepath.Join(dir, newName)); err != nil || len(left) > 0 {
+			t.Fatalf("%d leftovers, %v", len(left), err)
+		}
+		if ops < n {
+			t.Logf("%d operations", ops)
+			return
 		}
 	}
 }
@@ -309,18 +307,50 @@ func TestOpenFails(t *testing.T) {
 	on(t, dir)
 }
 
-// memory is a file system in memory that can lose what was not flushed.
-type memory struct{ *vfs.MemFS }
+// memory is a file system in memory that can lose what was not flushed. Nothing else may go on meanwhile: that is what the
+// lock is for.
+type memory struct {
+	*vfs.MemFS
+	power *sync.RWMutex
+}
+
+// on does something while the power is on.
+func (m memory) on(do func() error) error {
+	m.power.RLock()
+	defer m.power.RUnlock()
+	return do()
+}
+
+func (m memory) Link(name, to string) error {
+	return m.on(func() error { return m.MemFS.Link(name, to) })
+}
+
+func (m memory) Rename(name, to string) error {
+	return m.on(func() error { return m.MemFS.Rename(name, to) })
+}
+
+func (m memory) Remove(name string) error {
+	return m.on(func() error { return m.MemFS.Remove(name) })
+}
+
+// crash returns what is left when the power goes.
+func (m memory) crash(c vfs.CrashCloneCfg) memory {
+	m.power.Lock()
+	defer m.power.Unlock()
+	return memory{m.CrashClone(c), m.power}
+}
 
 type memoryFile struct {
 	vfs.File
-	fs      *vfs.MemFS
+	fs      memory
 	name    string
 	entries []string
 	listed  bool
 }
 
 func (m memory) Open(name string) (File, error) {
+	m.power.RLock()
+	defer m.power.RUnlock()
 	info, err := m.Stat(name)
 	if err != nil {
 		return nil, err
@@ -333,10 +363,12 @@ func (m memory) Open(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memoryFile{File: f, fs: m.MemFS, name: name}, nil
+	return &memoryFile{File: f, fs: m, name: name}, nil
 }
 
 func (m memory) Create(name string) (File, error) {
+	m.power.RLock()
+	defer m.power.RUnlock()
 	if _, err := m.Stat(name); err == nil {
 		return nil, fs.ErrExist
 	}
@@ -344,10 +376,12 @@ func (m memory) Create(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memoryFile{File: f, fs: m.MemFS, name: name}, nil
+	return &memoryFile{File: f, fs: m, name: name}, nil
 }
 
 func (m memory) Mkdir(name string) error {
+	m.power.RLock()
+	defer m.power.RUnlock()
 	if _, err := m.Stat(name); err == nil {
 		return fs.ErrExist
 	}
@@ -358,11 +392,18 @@ func (m memory) Mkdir(name string) error {
 }
 
 func (m memory) RemoveAll(name string) error {
-	if err := m.MemFS.RemoveAll(name); !errors.Is(err, fs.ErrNotExist) {
+	if err := m.on(func() error { return m.MemFS.RemoveAll(name) }); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
+
+func (f *memoryFile) Write(b []byte) (n int, err error) {
+	err = f.fs.on(func() error { n, err = f.File.Write(b); return err })
+	return n, err
+}
+
+func (f *memoryFile) Sync() error { return f.fs.on(f.File.Sync) }
 
 func (f *memoryFile) Stat() (fs.FileInfo, error) { return f.File.Stat() }
 
@@ -397,7 +438,7 @@ func (n named) Name() string { return n.name }
 
 func TestStoreInMemory(t *testing.T) {
 	blobtest.Run(t, func(t *testing.T) func() blob.Store {
-		fsys := memory{vfs.NewMem()}
+		fsys := memory{vfs.NewMem(), new(sync.RWMutex)}
 		return func() blob.Store {
 			s, err := OpenOn(fsys, "/store")
 			if err != nil {
@@ -414,7 +455,7 @@ func TestCrash(t *testing.T) {
 	for round := range 60 {
 		seed := rand.Uint64()
 		rng := rand.New(rand.NewPCG(seed, 0))
-		fsys := memory{vfs.NewCrashableMem()}
+		fsys := memory{vfs.NewCrashableMem(), new(sync.RWMutex)}
 		s, err := OpenOn(fsys, "/data/store")
 		if err != nil {
 			t.Fatal(err)
@@ -425,7 +466,7 @@ func TestCrash(t *testing.T) {
 			there, gone = make(map[string]int), make(map[string]int)
 			crash       = 20 + rng.IntN(150)
 			acts        int
-			after       *vfs.MemFS
+			after       memory
 			thereAfter  = make(map[string]int)
 			goneAfter   = make(map[string]int)
 		)
@@ -441,7 +482,7 @@ func TestCrash(t *testing.T) {
 				for key, n := range gone {
 					goneAfter[key] = n
 				}
-				after = fsys.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+				after = fsys.crash(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
 			}
 		}
 		for w := range 4 {
@@ -493,10 +534,10 @@ func TestCrash(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if after == nil {
+		if after.MemFS == nil {
 			t.Fatalf("seed %d: no crash in %d acts", seed, acts)
 		}
-		again, err := OpenOn(memory{after}, "/data/store")
+		again, err := OpenOn(after, "/data/store")
 		if err != nil {
 			t.Fatalf("round %d, seed %d: Open: %v", round, seed, err)
 		}
