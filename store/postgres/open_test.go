@@ -75,7 +75,7 @@ func TestWrongURL(t *testing.T) {
 		"postgres://u:SECRET@h":                                    "names no database",
 		"postgres://u:SECRET@h/":                                   "names no database",
 		"postgres://u:SECRET@h/d?%zz":                              "a parameter",
-		"postgres://u:SECRET@h/d?sslmode=":                         "a parameter",
+		"postgres://u:SECRET@h/d?sslmode=SECRET":                   "a parameter",
 		"postgres://u:SECRET@h/d?pool_max_conns=SECRET":            "a parameter",
 		"postgres://u:SECRET@h/d?connect_timeout=SECRET":           "a parameter",
 		"postgres://u:SECRET@h/d?x=" + strings.Repeat("x", maxURL): "malformed; write postgres://",
