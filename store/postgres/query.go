@@ -248,6 +248,12 @@ func (p *pager) rest(ctx context.Context, after coffer.ObjectID, limit int, yiel
 		return err
 	}
 	defer w.end()
+	return p.restOf(ctx, w, after, limit, yield)
+}
+
+func (p *pager) restOf(
+	ctx context.Context, w *view, after coffer.ObjectID, limit int, yield func(*coffer.Document) bool,
+) error {
 	for left := limit; limit == 0 || left > 0; {
 		want := maxPage
 		if limit > 0 {
