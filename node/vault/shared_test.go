@@ -99,7 +99,7 @@ func twoNodes(t testing.TB, limits vault.Limits) (a, b *coffertest.Vaults) {
 	t.Helper()
 	documents, chunks := sharedStores(t)
 	a = coffertest.NewVaultsOn(t, limits, documents, chunks)
-	b = a.Beside()
+	b = a.Beside(documents, chunks)
 	a.Attend(t)
 	b.Attend(t)
 	return a, b
@@ -129,10 +129,19 @@ func (d *duo) thereAs(who coffer.Keyring, capability []byte) *vault.View {
 // TestLawsAcrossNodes changes who may do what at one node while what it forbids is written at the other. Once the change is
 // acknowledged, nothing of that is accepted any more, and reads are refused at once.
 func TestLawsAcrossNodes(t *testing.T) {
+	a, b := twoNodes(t, vault.Limits{})
+	rounds := 40
+	if testing.Short() {
+		rounds = 6
+	}
+	changeLaws(t, a, b, rounds)
+}
+
+// changeLaws plays that between two nodes.
+func changeLaws(t *testing.T, a, b *coffertest.Vaults, rounds int) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	a, b := twoNodes(t, vault.Limits{})
 	type change struct {
 		name string
 		do   func(d *duo, capability []byte) error
@@ -149,10 +158,6 @@ func TestLawsAcrossNodes(t *testing.T) {
 			_, err := d.v.EraseVault(d.Context())
 			return err
 		}, nil},
-	}
-	rounds := 40
-	if testing.Short() {
-		rounds = 6
 	}
 	for round := range rounds {
 		c := changes[round%len(changes)]
@@ -417,7 +422,7 @@ func TestSweepBesideUploads(t *testing.T) {
 	documents, chunks := sharedStores(t)
 	clock := &clockedBlobs{Store: chunks}
 	a := coffertest.NewVaultsOn(t, vault.Limits{}, documents, clock)
-	d := tellTwo(t, a, a.Beside())
+	d := tellTwo(t, a, a.Beside(documents, clock))
 	there := d.thereAs(d.alice, nil)
 	target := d.put(document(10))
 	stop := make(chan struct{})
