@@ -107,10 +107,10 @@ func TestBlobs(t *testing.T) {
 	check("Put of this one", put("a/2"), 2)
 
 	once(Get, Rule{})
-	got, err := get("a/1")
+	_, err := get("a/1")
 	check("Get", err, 2)
 	once(Get, Rule{Part: true})
-	got, err = get("a/1")
+	got, err := get("a/1")
 	if check("Get in part", err, 2); got != "01234" {
 		t.Errorf("Get in part: %q", got)
 	}

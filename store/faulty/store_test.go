@@ -49,7 +49,11 @@ func twice[T any](x T, did func() error) iter.Seq2[T, error] {
 			yield(x, err)
 			return
 		}
-		_ = yield(x, nil) && yield(x, nil)
+		for range 2 {
+			if !yield(x, nil) {
+				return
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -207,6 +208,59 @@ func faultyPostgres(t *testing.T) storetest.FaultyDisk {
 		proxy.Cut()
 	})
 	return d
+}
+
+// TestPebbleReadsFail fails every read of the disk: what cannot be read is Unavailable then, and not taken for damaged.
+func TestPebbleReadsFail(t *testing.T) {
+	disk := faulty.NewDisk()
+	open := func() store.Store {
+		s, err := pebble.Open("store", pebble.Options{FS: disk, Memory: small})
+		return opened(t, s, err)
+	}
+	s := open()
+	v := coffer.NewVaultID()
+	var all []*coffer.Document
+	for range 50 {
+		d := &coffer.Document{ID: coffer.NewObjectID(), Body: make([]byte, 4000)}
+		all = append(all, d)
+		w := store.Write{Vault: v, Time: time.UnixMilli(1e12), Document: d}
+		if _, err := s.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open() // with nothing in its caches
+	defer func() { _ = s.Close() }()
+	disk.Fail(faulty.Rule{Ops: []faulty.Op{faulty.Read}, Hook: unlessRewriting})
+	unavailable := func(what string, err error) {
+		t.Helper()
+		if err != nil && !errors.Is(err, coffer.Unavailable) {
+			t.Errorf("%s: %v, want Unavailable", what, err)
+		}
+	}
+	failed := 0
+	for _, d := range all {
+		got, err := s.Get(t.Context(), v, d.ID)
+		if unavailable("Get", err); err == nil && got.Rev() != d.Rev() {
+			t.Error("Get: another revision")
+		} else if err != nil {
+			failed++
+		}
+		_, err = s.Revision(t.Context(), v, d.ID, 0)
+		unavailable("Revision", err)
+		next := &coffer.Document{ID: d.ID, Sequence: 1, Parents: []coffer.Rev{d.Rev()}, Body: []byte("next")}
+		_, err = s.Apply(t.Context(), store.Write{Vault: v, Time: time.UnixMilli(1e12), Document: next})
+		unavailable("Apply", err)
+	}
+	for _, err := range s.Query(t.Context(), v, coffer.Query{}) {
+		unavailable("Query", err)
+	}
+	unavailable("Check", s.Check(t.Context(), func(what string) { t.Errorf("Check: %s", what) }, nil))
+	if failed == 0 {
+		t.Error("nothing failed")
+	}
 }
 
 // faultyPebble is a store on a disk that fails in all the ways that a disk can.
