@@ -11,6 +11,7 @@ import (
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/ledger"
 	"github.com/cofferhq/coffer/node"
+	"github.com/cofferhq/coffer/node/vault"
 	"github.com/cofferhq/coffer/vaulttest"
 )
 
@@ -42,7 +43,8 @@ func newVault(t testing.TB, c *edv.Client, who coffer.Keyring) *edv.RemoteVault 
 func TestRemoteVault(t *testing.T) {
 	for name, sessions := range map[string]bool{"signatures": false, "sessions": true} {
 		t.Run(name, func(t *testing.T) {
-			n := coffertest.Node(t, node.Config{})
+			keeps := map[bool]time.Duration{true: time.Hour}[sessions] // one of the nodes keeps what is replaced
+			n := coffertest.Node(t, node.Config{Limits: vault.Limits{Keep: keeps}})
 			alice, bob := coffertest.Person(t, "alice"), coffertest.Person(t, "bob")
 			asAlice, asBob := newClient(t, n.Origin(), alice, sessions), newClient(t, n.Origin(), bob, sessions)
 			vaulttest.Run(t, func(t *testing.T) *vaulttest.House {
@@ -72,6 +74,7 @@ func TestRemoteVault(t *testing.T) {
 					},
 					Ledger: &vaulttest.Ledger{Origin: ledger.Origin(v.URL()), Key: logKey(t, asAlice)},
 					Revoke: v.Revoke,
+					Keeps:  keeps > 0,
 				}
 			})
 		})

@@ -217,6 +217,63 @@ func TestDocuments(t *testing.T) {
 func quoted(s string) string { return `"` + s + `"` }
 
 // TestIndexEntry replaces index entries within documents and compares all other bytes.
+// TestRevisions reads revisions that were replaced, and then are dropped.
+func TestRevisions(t *testing.T) {
+	w := newWire(t, vault.Limits{Keep: time.Hour}, nil)
+	id := coffer.NewObjectID()
+	var bodies []string
+	for sequence := range 3 {
+		bodies = append(bodies, documentJSON(id, sequence, fmt.Sprintf("n=%d", sequence)))
+		url, status := w.document(id), "204"
+		if sequence == 0 {
+			url, status = "documents", "201"
+		}
+		w.do(t, call{url: url, body: bodies[sequence]}).want(t, status)
+	}
+	revision := func(sequence any) string { return fmt.Sprintf("%s/revisions/%v", w.document(id), sequence) }
+	read := func(c call) {
+		t.Helper()
+		for sequence, body := range bodies {
+			c.url = revision(sequence)
+			a := w.do(t, c).want(t, "200")
+			d, err := edv.DecodeDocument([]byte(a.body))
+			if err != nil || a.body != body || a.Header.Get("Cache-Control") != "private, no-cache" {
+				t.Fatalf("revision %d: %v %s", sequence, err, a.body)
+			}
+			if text := a.Header.Get("Coffer-Parents"); text != "" {
+				parent, err := coffer.ParseRev(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.Parents = []coffer.Rev{parent}
+			}
+			if etag := a.Header.Get("Etag"); etag != `"`+d.Rev().String()+`"` {
+				t.Errorf("revision %d has the entity tag %s", sequence, etag)
+			}
+		}
+	}
+	read(call{})
+	read(call{as: w.bob, by: w.delegate(t, w.document(id), "read")})
+	w.do(t, call{as: w.bob, by: w.delegate(t, revision(1), "read"), url: revision(1)}).want(t, "200")
+	w.do(t, call{as: w.bob, url: revision(0)}).want(t, "403 NotAllowedError notExist")
+	for _, sequence := range []string{"3", "00", "-1", "+1", "1e0", "x", "9007199254740991", "99999999999999999999"} {
+		w.do(t, call{url: revision(sequence)}).want(t, "404 NotFoundError notExist")
+	}
+	w.do(t, call{url: revision("1?x=y")}).want(t, "400 ValidationError invalid")
+	w.do(t, call{url: w.document(coffer.NewObjectID()) + "/revisions/0"}).want(t, "404 NotFoundError notExist")
+	w.do(t, call{method: "POST", url: revision(1), body: bodies[1]}).want(t, "405 MethodNotAllowedError invalid")
+
+	// A client reads it, too, and is told what it is.
+	v := open(t, remote(t, w.server, w.alice, false), w.vault)
+	got, err := v.Revision(t.Context(), id, 1)
+	if err != nil || string(got.Body) != bodies[1] || len(got.Parents) != 1 {
+		t.Errorf("the client has %+v, %v", got, err)
+	}
+	if _, err := v.Revision(t.Context(), id, 7); !errors.Is(err, coffer.NotExist) {
+		t.Errorf("the client: %v, want NotExist", err)
+	}
+}
+
 func TestIndexEntry(t *testing.T) {
 	w := newWire(t, vault.Limits{}, nil)
 	id := coffer.NewObjectID()
