@@ -19,12 +19,14 @@ import (
 // Revocations stay for a day after their capability has ended, by the tolerance between clocks and then some.
 const revocationGrace = 24 * 60 * 60 // seconds
 
-// delegatesRevocations is what a vault's list of revocations may hold after somebody else than its controller has added
-// to it: delegates can make capabilities without end, and revoke them.
-var delegatesRevocations = store.Usage{Documents: 10_000, Bytes: 16 << 20}
+// A listLimit is what a vault's list of revocations may hold: after somebody else than its controller has added to it, since
+// delegates can make capabilities without end, and revoke them; and after the controller has.
+type listLimit struct{ delegates, owner store.Usage }
 
-// ownersRevocations is what it may hold after its controller has.
-var ownersRevocations = store.Usage{Documents: 100_000, Bytes: 160 << 20}
+var revocationsLimit = listLimit{
+	delegates: store.Usage{Documents: 10_000, Bytes: 16 << 20},
+	owner:     store.Usage{Documents: 100_000, Bytes: 160 << 20},
+}
 
 // prunings is how often in a second a vault's list, when it is full, is read for what may leave it.
 const prunings = 1. / 600
@@ -138,10 +140,10 @@ func (v *View) revoke(ctx context.Context, at string, c *grant.Capability, encod
 	if err != nil {
 		return coffer.E(op, coffer.Invalid, err)
 	}
-	w := store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now, Limit: ownersRevocations,
+	w := store.Write{Vault: law(v.id), By: v.caller.Who(), Time: now, Limit: v.s.revocations.owner,
 		Document: &coffer.Document{ID: revocationID(link), Body: body}}
 	if !same(v.caller.Who(), r.Controller) {
-		w.Limit = delegatesRevocations
+		w.Limit = v.s.revocations.delegates
 	}
 	defer v.s.configs.forget(v.id)
 	commit := func() error {

@@ -63,6 +63,7 @@ type Service struct {
 	makers            *pace // of vaults that are made and looked for, by who does
 	senders, messages *pace // of messages: by chain of capabilities, and by vault
 	prunings          *pace // of lists of revocations that are full
+	revocations       listLimit
 	inboxes           inboxes
 
 	arrivals
@@ -97,6 +98,8 @@ func New(o Options) *Service {
 		senders:  newMessagePace(chainMessages),
 		messages: newMessagePace(o.Limits.messages()),
 		prunings: newPace(prunings),
+
+		revocations: revocationsLimit,
 	}
 }
 
