@@ -23,6 +23,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/store"
 )
 
 // An acknowledgement is what a writer was told to be durable.
@@ -265,7 +266,8 @@ func (l *lockedBuffer) String() string {
 // childDir names the folder that a child process writes to until it is killed.
 const childDir = "COFFER_PEBBLE_CHILD_DIR"
 
-// childFill says that the child is to say something only when it has written so many documents of benchDocument.
+// childFill says that the child is to say something only when it has written so many documents of benchDocument, and a few
+// more one by one.
 const childFill = "COFFER_PEBBLE_CHILD_FILL"
 
 // TestMain makes this program the child of TestKill when it is asked to be.
@@ -291,17 +293,27 @@ func child(dir string) error {
 	}
 	errs := make(chan error)
 	if fill {
+		for i := 0; i < n; {
+			writes := make([]store.Write, min(100, n-i))
+			for j := range writes {
+				writes[j] = putting(coffer.VaultID{1}, benchDocument(i))
+				i++
+			}
+			if _, err := s.Apply(context.Background(), writes...); err != nil {
+				return err
+			}
+		}
 		var written atomic.Int64
 		for range 64 {
 			go func() {
 				for {
-					d := benchDocument(int(written.Load()))
+					d := benchDocument(-1)
 					d.Tags[2].Value = randomText()
 					if _, err := s.Apply(context.Background(), putting(coffer.VaultID{1}, d)); err != nil {
 						errs <- err
 						return
 					}
-					if written.Add(1) == int64(n) {
+					if written.Add(1) == 5000 { // more than a table of recent writes holds
 						fmt.Println("full")
 					}
 				}

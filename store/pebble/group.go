@@ -89,6 +89,7 @@ func (s *Store) fill(g *group, first *call) (left *call) {
 			s.judge(g, c)
 		}
 	}
+	s.finder.close()
 	for v, t := range g.tallies {
 		if t.before == t.after {
 			delete(g.tallies, v)

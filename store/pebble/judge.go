@@ -20,6 +20,7 @@ type verdict struct {
 	moved    []store.Chunk // chunks to record: those of a patch, in their new places
 	keeps    *due          // the present revision is kept as this
 	forgets  []keptName    // kept revisions to drop
+	dead     int64         // bytes of what is not needed any more
 	result   store.Result
 }
 
@@ -56,6 +57,7 @@ func (s *Store) judge(g *group, c *call) {
 	c.results = make([]store.Result, len(c.steps))
 	for i := range c.steps {
 		g.enact(&c.steps[i], &verdicts[i])
+		s.dead.Add(verdicts[i].dead)
 		c.results[i] = verdicts[i].result
 	}
 }
@@ -115,7 +117,7 @@ func (s *Store) weigh(total *tally, t *step, v *verdict, holders map[unique]coff
 		return s.weighKept(total, t, v)
 	case purge:
 		u = store.Usage{Changes: u.Changes, Law: u.Law + 1}
-		v.result.Purged = true
+		v.result.Purged, v.dead = true, total.after.Bytes
 	default:
 		if err := s.weighObject(&u, t, v, holders); err != nil {
 			return err
@@ -136,7 +138,7 @@ func (s *Store) weigh(total *tally, t *step, v *verdict, holders map[unique]coff
 
 func (s *Store) weighObject(u *store.Usage, t *step, v *verdict, holders map[unique]coffer.ObjectID) error {
 	var h head
-	err := s.read(appendObject(nil, t.vault, headTable, t.id), func(b []byte) (err error) {
+	err := s.finder.find(appendObject(nil, t.vault, headTable, t.id), func(b []byte) (err error) {
 		h, err = decodeHead(b)
 		return err
 	})
@@ -184,6 +186,7 @@ func (s *Store) weighObject(u *store.Usage, t *step, v *verdict, holders map[uni
 			v.head.kept.size += h.size
 			v.keeps = &due{keptName{h.sequence, uint64(t.change.Time.UnixMilli())}, h.size}
 		}
+		v.dead = h.size // kept or not: its place is another
 
 	case erase:
 		if !h.present {
@@ -204,8 +207,9 @@ func (s *Store) weighObject(u *store.Usage, t *step, v *verdict, holders map[uni
 		if v.forgets, err = s.keptOf(t.vault, t.id, &h); err != nil {
 			return err
 		}
+		v.dead = h.size + h.kept.size
 		u.Documents--
-		u.Bytes -= h.size + h.kept.size
+		u.Bytes -= v.dead
 		t.change.Sequence = h.sequence
 		v.head = head{sequence: h.sequence}
 
@@ -263,7 +267,7 @@ func (s *Store) claim(t *step, old index, holders map[unique]coffer.ObjectID) (e
 
 // holder returns which object holds a unique tag; the zero one if none does.
 func (s *Store) holder(k unique) (id coffer.ObjectID, err error) {
-	err = s.read(appendTerm(nil, k.vault, k.term), func(b []byte) (err error) {
+	err = s.finder.find(appendTerm(nil, k.vault, k.term), func(b []byte) (err error) {
 		id, err = decodeHolder(b)
 		return err
 	})

@@ -78,7 +78,8 @@ func (s *Store) keptOf(v coffer.VaultID, id coffer.ObjectID, h *head) (names []k
 }
 
 // Compact drops the kept revisions that are due; see [store.Store]. It costs what it drops: the queue is in the order of
-// time. The commits go the way of all others.
+// time. The commits go the way of all others. Then, if much was replaced, erased and dropped since that was last done, it
+// has the engine write all tables anew without that, and waits for it.
 func (s *Store) Compact(ctx context.Context, before time.Time) (dropped int64, err error) {
 	const op = "pebble.Compact"
 	if err := s.enter(ctx, op); err != nil {
@@ -88,8 +89,11 @@ func (s *Store) Compact(ctx context.Context, before time.Time) (dropped int64, e
 	from, end := appendDueTime(nil, 0), appendDueTime(nil, dueBefore(before))
 	for {
 		c, next, err := s.due(op, from, end)
-		if err != nil || c == nil {
+		if err != nil {
 			return dropped, err
+		}
+		if c == nil {
+			return dropped, s.reclaim(ctx, op)
 		}
 		if err := s.commit(ctx, op, c); err != nil {
 			return dropped, err
@@ -99,6 +103,33 @@ func (s *Store) Compact(ctx context.Context, before time.Time) (dropped int64, e
 		}
 		from = next
 	}
+}
+
+// Compact has the engine give space back when more than this is dead, and more than a fifth of what the store takes.
+const (
+	muchDead = 4 << 20
+	oneDead  = 5
+)
+
+// reclaim makes the engine give back the space of what is not needed any more, if that is worth the work. By itself it
+// would do so only as more is written.
+func (s *Store) reclaim(ctx context.Context, op string) error {
+	dead := s.dead.Load()
+	if dead < muchDead || dead < int64(s.db.Metrics().DiskSpaceUsage())/oneDead {
+		return nil
+	}
+	var err error
+	if !s.health.guard(func() { err = s.db.Compact(ctx, []byte{0}, []byte{0xff}, false) }) {
+		return s.health.failure(op)
+	}
+	if ctx.Err() != nil {
+		return coffer.E(op, coffer.Unavailable, ctx.Err())
+	}
+	if err != nil {
+		return failure(op, err)
+	}
+	s.dead.Add(-dead)
+	return nil
 }
 
 // dueBefore returns the least time, in milliseconds, that is not before the instant.
@@ -162,7 +193,7 @@ func (s *Store) due(op string, from, end []byte) (c *call, next []byte, err erro
 // but, perhaps, its places in the queue.
 func (s *Store) weighKept(total *tally, t *step, v *verdict) error {
 	var h head
-	err := s.read(appendObject(nil, t.vault, headTable, t.id), func(b []byte) (err error) {
+	err := s.finder.find(appendObject(nil, t.vault, headTable, t.id), func(b []byte) (err error) {
 		h, err = decodeHead(b)
 		return err
 	})
@@ -194,6 +225,7 @@ func (s *Store) weighKept(total *tally, t *step, v *verdict) error {
 		bytes -= d.size
 		dropped++
 	}
+	v.dead = total.after.Bytes - bytes
 	v.head, t.dropped, total.after.Bytes = h, dropped, bytes
 	return nil
 }

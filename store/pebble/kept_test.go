@@ -203,3 +203,70 @@ func TestCheckFindsKeptDamage(t *testing.T) {
 	}
 	checkClean(t, s)
 }
+
+// TestSpaceBack replaces and erases most of a store: Compact must give the space back.
+func TestSpaceBack(t *testing.T) {
+	s := on(t, t.TempDir(), Options{Memory: 2 << 20})
+	defer closeStore(t, s)
+	v := coffer.VaultID{1}
+	body := make([]byte, 4000)
+	const n = 5000
+	commit := func(write func(i int) store.Write) {
+		t.Helper()
+		for i := 0; i < n; {
+			writes := make([]store.Write, 0, 100)
+			for range cap(writes) {
+				if w := write(i); w.Document != nil || w.Erase != nil {
+					w.Vault, w.Time = v, time.UnixMilli(1000)
+					writes = append(writes, w)
+				}
+				i++
+			}
+			apply(t, s, writes...)
+		}
+	}
+	// disk waits until the store takes at most so many bytes: the engine removes files when it gets to it.
+	disk := func(what string, most int64) int64 {
+		t.Helper()
+		if _, err := s.Compact(t.Context(), time.UnixMilli(2000)); err != nil {
+			t.Fatal(err)
+		}
+		for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+			stats, err := s.Stats(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			late := time.Since(start) > 20*time.Second
+			if stats.Disk <= most || late {
+				t.Logf("%s: %d kB on the disk, of %d kB", what, stats.Disk>>10, stats.Bytes>>10)
+				if late {
+					t.Errorf("%d bytes are left, want at most %d", stats.Disk, most)
+				}
+				return stats.Disk
+			}
+		}
+	}
+	all := make([]*coffer.Document, n)
+	commit(func(i int) store.Write {
+		all[i] = &coffer.Document{ID: coffer.NewObjectID(), Body: body}
+		return store.Write{Document: all[i]}
+	})
+	full := disk("full", 1<<40)
+	commit(func(i int) store.Write {
+		if i%10 < 4 { // the last revision is kept, and dropped by the Compact that follows
+			return store.Write{Document: successor(all[i], "x"), Keep: i%2 == 0}
+		}
+		return store.Write{}
+	})
+	disk("two fifths replaced", full*3/4)
+	commit(func(i int) store.Write {
+		if i%10 >= 5 {
+			return store.Write{Erase: &all[i].ID}
+		}
+		return store.Write{}
+	})
+	disk("half of it erased", full/3)
+	apply(t, s, store.Write{Vault: v, Time: time.UnixMilli(1000), Purge: true})
+	disk("purged", full/5)
+	checkClean(t, s)
+}

@@ -42,6 +42,7 @@ func Open(dir string, o Options) (*Store, error) {
 		sync:    !o.NoSync,
 		lock:    p.lock,
 		health:  h,
+		finder:  finder{db: p.db},
 		queue:   make(chan *call, maxGroup),
 		groups:  make(chan *group, 2),
 		stop:    make(chan struct{}),
@@ -241,7 +242,7 @@ func engineOptions(dir string, o Options, h *health, compactions *scheduler) *en
 	}
 	recent := min(memory/2, 16*mib) // two tables: one is filled while the other is written out
 	e := &engine.Options{
-		CacheSize:                   memory - recent,
+		CacheSize:                   memory, // the engine takes the tables of recent writes off it
 		MemTableSize:                uint64(recent / 2),
 		MemTableStopWritesThreshold: 2,
 		L0CompactionThreshold:       4,
@@ -260,7 +261,9 @@ func engineOptions(dir string, o Options, h *health, compactions *scheduler) *en
 		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		// Bodies are ciphertext, keys are hashes: trying to compress them is in vain.
 		e.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
-		e.TargetFileSizes[i] = min(2*mib<<i, int64(32*mib))
+		// A table's filter is read as a whole. Those of small tables stay in the cache where they are needed, and need
+		// not be read anew for each object and each unique tag that is not there.
+		e.TargetFileSizes[i] = 4 * mib
 	}
 	if o.Separate >= 0 {
 		least := o.Separate

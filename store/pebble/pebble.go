@@ -14,20 +14,43 @@
 // When the disk fails, what is in memory may be ahead of what is on it. The store then answers everything with
 // Unavailable until it is opened anew.
 //
+// # What is kept, and for how long
+//
+// A revision that is replaced is dropped by the commit that replaces it; one that is to be kept is copied beside, and
+// entered in a queue in the order of the times at which revisions were replaced. Compact drops from its front what was
+// replaced before an instant, a few hundred in a commit, and costs what it drops. An erasure drops what is kept of its
+// object, a purge what is kept in its vault; from then on no call returns it. A purge leaves places in the queue, which
+// Compact passes by.
+//
+// That is the order in which things leave the store. They leave the disk when the engine writes anew the tables and files
+// that they are in, which it does by itself as more is written. Compact has it done at once when the documents replaced,
+// erased or dropped since it last was, or since the store was opened, are more than 4 MiB and a fifth of what the store
+// takes on the disk. A file of separated documents is rewritten when a fifth of it is dead: less than that may stay for as
+// long as nothing else in it dies. The log is written over after some MiB more. Whoever needs to know that not a byte is left
+// destroys a key: what is here is ciphertext.
+//
+// # Copies and repair
+//
+// Checkpoint makes a copy while the store is used. Check reads everything. Rebuild makes all that is derived anew: the
+// tables 'h', 'n', 's', 't', 'u' below and the queue. What is not derived is not repaired, and goes on to be reported.
+//
 // # Keys
 //
 // All numbers in keys are big-endian, eight bytes. A hash is the first 16 bytes of a SHA-256: a vault's writers could
 // make two of their own tags collide with 2^64 work, and would only mislead themselves.
 //
-//	00 "format"                              format of all that follows; this package writes and reads 1
+//	00 "format"                              format of all that follows
 //	01 vault 'c' object set index            chunk: size, sum, key of the blob
 //	01 vault 'd' object                      document: its present revision, whole
 //	01 vault 'f' number                      change
 //	01 vault 'h' object                      head: what is known of an object without its document; stays when erased
 //	01 vault 'n' hash(key,name) object       a document has a tag with this name
-//	01 vault 's'                             usage
+//	01 vault 'r' object sequence time        a kept revision, whole; replaced at a time in milliseconds
+//	01 vault 's'                             usage, and law
 //	01 vault 't' hash(key,name,value) object a document has this tag
 //	01 vault 'u' hash(key,name,value)        the object that holds this unique tag
+//	02 time vault object sequence            the queue of kept revisions: size
+//	03 vault 'h' object                      only while Rebuild is at work: the last change of an object in the feed
 //
 // A set of chunks that is patched keeps its number: records of the other set move into it, and the blobs stay where they
 // are.
@@ -35,7 +58,15 @@
 // A vault is one range of keys, so that one range deletion purges it. Postings ('n', 't') are in the order of objects:
 // a query follows the lists it needs in step, by seeking, and costs what it finds, not what the vault holds.
 //
-// Records begin with a byte for their form, now always 1; their fields are given in record.go.
+// Records begin with a byte for their form; their fields are given in record.go.
+//
+// # Formats
+//
+// A store is opened by versions of this package that know its format, and by no older ones. Opening one of an older format
+// brings it to the present one, before anything else is written; databases of all formats are in testdata.
+//
+//	1  the first
+//	2  laws (usage of form 2), kept revisions and their queue (heads of form 2); all that was written in format 1 is as it was
 package pebble
 
 import (
@@ -43,6 +74,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	engine "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -85,7 +117,9 @@ type Store struct {
 	settled chan struct{} // closed when all groups are settled
 
 	durable durable
-	copying sync.Mutex // held by Checkpoint
+	finder  finder       // of the goroutine that forms groups
+	dead    atomic.Int64 // bytes replaced, erased and dropped since the engine was last asked to compact all
+	copying sync.Mutex   // held by Checkpoint
 
 	mu     sync.Mutex
 	calls  int // under way
