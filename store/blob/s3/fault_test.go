@@ -189,26 +189,26 @@ func (s *slowly) Read(p []byte) (int, error) {
 
 // TestStall lets a server keep silent, in the middle of all sorts of calls; and a client, whom nobody hurries.
 func TestStall(t *testing.T) {
-	const patience = 300 * time.Millisecond
+	const patience = 4 * time.Second // more than a busy server takes for anything
 	p, s, direct := before(t, patience)
 	key, err := putOne(t.Context(), s, 1, 8<<20)
 	if err != nil {
 		t.Fatal(err)
-	}
-	body := content(2, 1<<20)
-	slow := &slowly{bytes.NewReader(body), 300_000, 3 * patience}
-	if err := s.Put(t.Context(), "v/2/1048576", int64(len(body)), sha256.Sum256(body), slow); err != nil {
-		t.Errorf("Put of a slow client: %v", err)
 	}
 	r, _, err := s.Get(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	<-time.After(3 * patience) // a client that reads slowly
+	body := content(2, 1<<20)
+	slow := &slowly{bytes.NewReader(body), 300_000, patience + time.Second}
+	if err := s.Put(t.Context(), "v/2/1048576", int64(len(body)), sha256.Sum256(body), slow); err != nil {
+		t.Errorf("Put of a slow client: %v", err)
+	}
 	if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
 		t.Errorf("reading slowly: %v", err)
 	}
+	s.patience = 300 * time.Millisecond // from here on all is to fail
 	p.Stall(true)
 	begun := time.Now()
 	rest, err := io.ReadAll(r)
