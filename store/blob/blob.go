@@ -1,5 +1,5 @@
-// Package blob says what a keeper of chunks must do. Drivers: files, in a folder; s3, in a bucket. Package blobtest checks every driver
-// with one script.
+// Package blob says what a keeper of chunks must do. Drivers: files, in a folder; s3, in a bucket. Package blobtest
+// checks every driver with one script.
 package blob
 
 import (

@@ -1,4 +1,5 @@
-// Package blobtest checks with one script that a driver keeps the contract of [blob.Store]. A driver's test calls [Run].
+// Package blobtest checks with one script that a driver keeps the contract of [blob.Store]. A driver's test calls
+// [Run].
 package blobtest
 
 import (
@@ -163,6 +164,7 @@ func (b *bench) refused(size int) {
 	other := sum
 	other[31] ^= 1
 	broken := coffer.Errorf("reader", coffer.Locked, "held")
+	fails := func(body []byte, err error) io.Reader { return &failing{bytes.NewReader(body), err} }
 	half := size / 2
 	for name, c := range map[string]struct {
 		size int64
@@ -182,10 +184,10 @@ func (b *bench) refused(size int) {
 		"another sum":           {int64(size), other, bytes.NewReader(body), coffer.Invalid},
 		"sum of a part":         {int64(size), sha256.Sum256(body[:half]), bytes.NewReader(body), coffer.Invalid},
 		"no sum":                {int64(size), [32]byte{}, bytes.NewReader(body), coffer.Invalid},
-		"reader fails":          {int64(size) + 1, sum, &failing{bytes.NewReader(body), io.ErrClosedPipe}, coffer.Unavailable},
-		"reader fails at end":   {int64(size), sum, &failing{bytes.NewReader(body), io.ErrClosedPipe}, coffer.Unavailable},
-		"reader fails early":    {int64(size), sum, &failing{bytes.NewReader(body[:half]), io.ErrClosedPipe}, coffer.Unavailable},
-		"reader has a kind":     {int64(size) + 1, sum, &failing{bytes.NewReader(body), broken}, coffer.Locked},
+		"reader fails":          {int64(size) + 1, sum, fails(body, io.ErrClosedPipe), coffer.Unavailable},
+		"reader fails at end":   {int64(size), sum, fails(body, io.ErrClosedPipe), coffer.Unavailable},
+		"reader fails early":    {int64(size), sum, fails(body[:half], io.ErrClosedPipe), coffer.Unavailable},
+		"reader has a kind":     {int64(size) + 1, sum, fails(body, broken), coffer.Locked},
 	} {
 		if err := b.Put(b.ctx, "v/key", c.size, c.sum, c.r); !errors.Is(err, c.kind) {
 			b.Errorf("%d bytes, %s: %v, want %v", size, name, err, c.kind)
@@ -237,7 +239,8 @@ func keys(b *bench) {
 	long := strings.Repeat("x", blob.MaxSegment)
 	want := make(map[string]int64)
 	for i, key := range []string{
-		"a", "0", "-", "_", "a/b", "a/b/c", "ab/c", "a/bc", "a-b/c", "1/2/3/4/5/6/7/8", "new", "new/x", "format", "00", "ff/ff",
+		"a", "0", "-", "_", "a/b", "a/b/c", "ab/c", "a/bc", "a-b/c", "1/2/3/4/5/6/7/8",
+		"new", "new/x", "format", "00", "ff/ff",
 		strings.Repeat(long+"/", blob.MaxSegments-1) + long, long,
 	} {
 		b.must(key, content(i, i))
@@ -254,7 +257,8 @@ func keys(b *bench) {
 		i++
 	}
 	for _, key := range []string{
-		"", "/", "a/", "/a", "a//b", ".", "..", "../a", "a/../../b", "a/.", "A", "a.b", "a.blob", "a b", "a\x00b", "ä", `a\b`, "a:b",
+		"", "/", "a/", "/a", "a//b", ".", "..", "../a", "a/../../b", "a/.", "A", "a.b", "a.blob",
+		"a b", "a\x00b", "ä", `a\b`, "a:b",
 		"1/2/3/4/5/6/7/8/9", long + "x", "/etc/passwd",
 	} {
 		_, _, get := b.Get(b.ctx, key)

@@ -14,9 +14,9 @@ import (
 )
 
 // Copy makes a store in a folder, which must be empty or not there yet and outside the store, with all blobs that were
-// put before the call and not deleted since; those that are put or deleted meanwhile may be in it or not. Blobs are linked
-// where the file system can do that, which takes no room and is safe because they never change; else they are copied. All is
-// durable when it returns. It needs the same little memory for any number.
+// put before the call and not deleted since; those that are put or deleted meanwhile may be in it or not. Blobs are
+// linked where the file system can do that, which takes no room and is safe because they never change; else they are
+// copied. All is durable when it returns. It needs the same little memory for any number.
 //
 // It fails with Invalid when the folder is not empty, lies in the store or is a file, and with Unavailable when a disk
 // fails or ctx ends. Then what it made is removed again.

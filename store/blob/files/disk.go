@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// An FS is what a store needs of a file system; see package os for what its methods do. Names are absolute or relative to
-// the working directory.
+// An FS is what a store needs of a file system; see package os for what its methods do. Names are absolute or relative
+// to the working directory.
 type FS interface {
 	Open(name string) (File, error)   // a file or a folder, for reading
 	Create(name string) (File, error) // a new file, for writing; fs.ErrExist when the name is taken
@@ -62,8 +62,8 @@ func syncFolder(fsys FS, name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// makeAll makes a folder and those above it, as needed, durably. It returns those that it made, the highest first; after
-// a failure, too.
+// makeAll makes a folder and those above it, as needed, durably. It returns those that it made, the highest first;
+// after a failure, too.
 func makeAll(fsys FS, name string) (made []string, err error) {
 	err = fsys.Mkdir(name)
 	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(name) != name {

@@ -144,8 +144,8 @@ func (f *failingFile) ReadDir(n int) ([]fs.DirEntry, error) {
 	return f.File.ReadDir(n)
 }
 
-// TestFailures makes every operation of the file system fail, one after the other, while blobs are put, read, listed and
-// deleted: each call that cannot do what it should says so, and no call does it by halves.
+// TestFailures makes every operation of the file system fail, one after the other, while blobs are put, read, listed
+// and deleted: each call that cannot do what it should says so, and no call does it by halves.
 func TestFailures(t *testing.T) {
 	for n := 1; ; n++ {
 		fsys := &failing{FS: disk{}}
@@ -307,8 +307,8 @@ func TestOpenFails(t *testing.T) {
 	on(t, dir)
 }
 
-// memory is a file system in memory that can lose what was not flushed. Nothing else may go on meanwhile: that is what the
-// lock is for.
+// memory is a file system in memory that can lose what was not flushed. Nothing else may go on meanwhile: that is what
+// the lock is for.
 type memory struct {
 	*vfs.MemFS
 	power *sync.RWMutex
@@ -449,8 +449,8 @@ func TestStoreInMemory(t *testing.T) {
 	}, "memory")
 }
 
-// TestCrash takes the power away again and again while blobs are put and deleted, so that of what was not flushed some is
-// lost: what was said to be put is there, what was said to be deleted is not, and nothing is there by halves.
+// TestCrash takes the power away again and again while blobs are put and deleted, so that of what was not flushed some
+// is lost: what was said to be put is there, what was said to be deleted is not, and nothing is there by halves.
 func TestCrash(t *testing.T) {
 	for round := range 60 {
 		seed := rand.Uint64()

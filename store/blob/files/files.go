@@ -58,7 +58,8 @@ const (
 // Open opens the store in a folder, and makes both if there is none. What was left half written or half removed is
 // cleared away. When it fails, it leaves no new folder behind. It fails with
 //
-//   - Invalid when the folder was written by a later version, is something else, or has a file in its place or above it;
+//   - Invalid when the folder was written by a later version, is something else, or has a file in its place or above
+//     it;
 //   - Denied when it may not write there;
 //   - Unavailable when the disk fails, is full or is mounted read-only.
 //
@@ -312,7 +313,8 @@ func refusal(err error) error {
 	case errors.As(err, &ours):
 		return err
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
-		return coffer.Errorf(op, coffer.Invalid, "there is a file where a folder should be: name another folder, or remove it")
+		return coffer.Errorf(op, coffer.Invalid,
+			"there is a file where a folder should be: name another folder, or remove it")
 	case errors.Is(err, syscall.EROFS):
 		return coffer.Errorf(op, coffer.Unavailable, "the disk is mounted read-only: mount it so that it can be written to")
 	case errors.Is(err, fs.ErrPermission):

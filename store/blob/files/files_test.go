@@ -171,7 +171,8 @@ func TestErrorsNameNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := s.Put(t.Context(), "secretvault/y", 0, sha256.Sum256(nil), bytes.NewReader(nil))
-	if !errors.Is(err, coffer.Unavailable) || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), dir) {
+	if !errors.Is(err, coffer.Unavailable) || strings.Contains(err.Error(), "secret") ||
+		strings.Contains(err.Error(), dir) {
 		t.Errorf("Put: %v, want Unavailable that names nothing", err)
 	}
 }

@@ -18,8 +18,8 @@ import (
 // code returns what S3 calls the error with which the server answered, or nothing.
 func code(err error) string { return minio.ToErrorResponse(err).Code }
 
-// absent reports whether the server said that there is no such object, in a bucket that is there. Not all that is HTTP 404
-// does: some servers say so of access keys.
+// absent reports whether the server said that there is no such object, in a bucket that is there. Not all that is HTTP
+// 404 does: some servers say so of access keys.
 func absent(err error) bool { return code(err) == minio.NoSuchKey }
 
 // taken reports whether the server refused to put what is there.
@@ -41,8 +41,8 @@ func transient(err error) bool {
 	}
 }
 
-// failure returns an error of minio-go as one of ours: NotExist when the object is not there, else Unavailable. What the
-// server says holds the names of objects and is not repeated. A nil error stays nil.
+// failure returns an error of minio-go as one of ours: NotExist when the object is not there, else Unavailable. What
+// the server says holds the names of objects and is not repeated. A nil error stays nil.
 func failure(ctx context.Context, op string, err error) error {
 	switch {
 	case err == nil:

@@ -10,8 +10,8 @@ import (
 	"github.com/cofferhq/coffer/store/blob"
 )
 
-// Get opens a blob; see [blob.Store]. A body that ends early, breaks off or stalls gives an Unavailable error when it is
-// read, never io.EOF. The reader is of no use when ctx has ended.
+// Get opens a blob; see [blob.Store]. A body that ends early, breaks off or stalls gives an Unavailable error when it
+// is read, never io.EOF. The reader is of no use when ctx has ended.
 func (s *Store) Get(ctx context.Context, key string) (io.ReadCloser, int64, error) {
 	const op = "s3.Get"
 	if err := blob.CheckKey(key); err != nil {

@@ -23,8 +23,8 @@ import (
 	"github.com/cofferhq/coffer/internal/servers"
 )
 
-// behind returns the URL of a bucket that is there, of a server in this process whose requests go through change, and that
-// of the same bucket without.
+// behind returns the URL of a bucket that is there, of a server in this process whose requests go through change, and
+// that of the same bucket without.
 func behind(t *testing.T, change func(next http.Handler) http.Handler) (url, plain string) {
 	t.Helper()
 	fake := gofakes3.New(s3mem.New()).Server()
@@ -180,7 +180,8 @@ func TestFormat(t *testing.T) {
 	if err := s.DeleteAll(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(names(t, u), " "); got != "a/B.blob a/b.txt coffer.format prefix/coffer.format theses/mine.txt x.blob" {
+	want := "a/B.blob a/b.txt coffer.format prefix/coffer.format theses/mine.txt x.blob"
+	if got := strings.Join(names(t, u), " "); got != want {
 		t.Errorf("after DeleteAll: %q", got)
 	}
 }

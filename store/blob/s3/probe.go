@@ -30,8 +30,8 @@ const maxSkew = 5 * time.Minute
 // errBroken breaks a request off.
 var errBroken = errors.New("broken off")
 
-// Probe looks whether the bucket does what a store needs, and returns the points in order, up to the first that it must and
-// does not. The objects that it makes are removed.
+// Probe looks whether the bucket does what a store needs, and returns the points in order, up to the first that it must
+// and does not. The objects that it makes are removed.
 func (s *Store) Probe(ctx context.Context) (points []Point) {
 	const op = "s3.Probe"
 	name := s.prefix + probeName + rand.Text()
@@ -87,7 +87,7 @@ func (s *Store) Probe(ctx context.Context) (points []Point) {
 			}
 			return nil
 		}},
-		{"A name that is taken is not put again when asked not to (If-None-Match: *).", false, func(ctx context.Context) error {
+		{"A name that is taken is not put again when asked not to (If-None-Match).", false, func(ctx context.Context) error {
 			switch err := s.putBytes(ctx, name, other, conditional); {
 			case taken(err):
 				return nil

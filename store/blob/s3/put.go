@@ -28,9 +28,9 @@ const (
 // mark is the metadata under which a Put leaves its random mark on an object.
 const mark = "Coffer-Put"
 
-// Put stores a blob; see [blob.Store]. It needs the same memory for any size. When the server's answer to a blob that was
-// sent whole is lost and cannot be had, the error is Unavailable and the blob may be there, or come to be: keys are not
-// used again. It is Invalid, too, when the blob is larger than what S3 can keep.
+// Put stores a blob; see [blob.Store]. It needs the same memory for any size. When the server's answer to a blob that
+// was sent whole is lost and cannot be had, the error is Unavailable and the blob may be there, or come to be: keys are
+// not used again. It is Invalid, too, when the blob is larger than what S3 can keep.
 func (s *Store) Put(ctx context.Context, key string, size int64, sum [32]byte, r io.Reader) error {
 	const op = "s3.Put"
 	if err := blob.CheckKey(key); err != nil {
@@ -286,9 +286,10 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-// A source gives the bytes of a reader and checks them: the last ones only when all hash to the sum and the reader has no
-// more. Until then it keeps at least one byte to itself. There are servers that take what came before a connection broke
-// for all, as long as it has the right hash; so a reader that ends early must not have sent bytes of the right hash.
+// A source gives the bytes of a reader and checks them: the last ones only when all hash to the sum and the reader has
+// no more. Until then it keeps at least one byte to itself. There are servers that take what came before a connection
+// broke for all, as long as it has the right hash; so a reader that ends early must not have sent bytes of the right
+// hash.
 type source struct {
 	r       io.Reader
 	left    int64 // not read yet

@@ -11,8 +11,8 @@ import (
 	"github.com/cofferhq/coffer/store/blob"
 )
 
-// Delete removes blobs; see [blob.Store]. It deletes a thousand with one call, and fails with Unavailable when the server
-// does not say of each that it is gone.
+// Delete removes blobs; see [blob.Store]. It deletes a thousand with one call, and fails with Unavailable when the
+// server does not say of each that it is gone.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	const op = "s3.Delete"
 	for _, key := range keys {

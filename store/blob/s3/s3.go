@@ -7,19 +7,19 @@
 //	PREFIX/a/b/c.blob          the blob with the key a/b/c
 //
 // The suffix keeps keys apart of which one goes on where the other ends: servers that keep objects in files cannot have
-// both a and a/b. What is at the prefix and has no name of these is neither listed nor touched. A prefix is one store's: no
-// other may be at it or below it. Several nodes that share one database share one store.
+// both a and a/b. What is at the prefix and has no name of these is neither listed nor touched. A prefix is one
+// store's: no other may be at it or below it. Several nodes that share one database share one store.
 //
 // # Durability
 //
 // What Put stores is durable when the server says that it has it. A blob is sent in one request with its length and its
-// SHA-256; its last bytes are held back until all of it was seen to hash to that. If it does not, the request is broken off,
-// and the server has nothing to store. Blobs that are too large for one request go up in parts, which become an object
-// at the end or are dropped. Each Put leaves a random mark on its object, by which it knows its own again when an answer was
-// lost.
+// SHA-256; its last bytes are held back until all of it was seen to hash to that. If it does not, the request is broken
+// off, and the server has nothing to store. Blobs that are too large for one request go up in parts, which become an
+// object at the end or are dropped. Each Put leaves a random mark on its object, by which it knows its own again when
+// an answer was lost.
 //
-// No versioning of the bucket is assumed. Where it is on, what is deleted stays with the server as an old version: erasing
-// takes a rule of the bucket that removes these.
+// No versioning of the bucket is assumed. Where it is on, what is deleted stays with the server as an old version:
+// erasing takes a rule of the bucket that removes these.
 package s3
 
 import (
@@ -82,8 +82,8 @@ const (
 // a day ago. It fails, and leaves nothing behind, with
 //
 //   - Invalid when the URL or the credentials have no right form, the server speaks another protocol or has another
-//     region, its clock or ours is wrong, the bucket does not do what a store needs, or what is at the prefix is something
-//     else or was written by a later version;
+//     region, its clock or ours is wrong, the bucket does not do what a store needs, or what is at the prefix is
+//     something else or was written by a later version;
 //   - NotExist when there is no such bucket;
 //   - Denied when the server does not take the credentials, or they do not give the rights that a store needs: to get,
 //     put, list and delete objects, and to list and abort uploads;
@@ -241,8 +241,8 @@ type watch struct {
 	patience time.Duration
 }
 
-// watch returns a context that ends with ctx, or when the server keeps silent. It is the server's turn. end frees what it
-// takes.
+// watch returns a context that ends with ctx, or when the server keeps silent. It is the server's turn. end frees what
+// it takes.
 func (s *Store) watch(ctx context.Context) (watched context.Context, w *watch, end func()) {
 	watched, cancel := context.WithCancelCause(ctx)
 	w = &watch{time.AfterFunc(s.patience, func() { cancel(errSilent) }), s.patience}

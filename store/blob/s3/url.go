@@ -33,8 +33,8 @@ const (
 	maxPrefix = 200 // bytes: with the longest key less than the 1,024 that S3 has for a name
 )
 
-// ParseURL reads the URL of a bucket. What it refuses is Invalid; the reason says what is wrong with it and does not repeat
-// it.
+// ParseURL reads the URL of a bucket. What it refuses is Invalid; the reason says what is wrong with it and does not
+// repeat it.
 func ParseURL(text string) (t Target, err error) {
 	const op = "bucket's URL"
 	bad := func(reason string) (Target, error) { return Target{}, coffer.Errorf(op, coffer.Invalid, reason) }

@@ -87,7 +87,8 @@ func TestParseURL(t *testing.T) {
 func FuzzParseURL(f *testing.F) {
 	for _, text := range []string{
 		"s3://key:secret@host/bucket", "s3+http://[::1]:7070/bucket/pre/fix?region=eu-1",
-		"s3://bucket?endpoint=https://host:9000&region=garage", "s3://host/bucket?region=%61", "s3://%41@host/bucket", "s3://h:+1/bkt",
+		"s3://bucket?endpoint=https://host:9000&region=garage", "s3://host/bucket?region=%61",
+		"s3://%41@host/bucket", "s3://h:+1/bkt",
 	} {
 		f.Add(text)
 	}
