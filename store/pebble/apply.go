@@ -70,9 +70,9 @@ const (
 	forget
 )
 
-// A prior is what the caller found before it queued: index and stream of the present revision, if there was one, and its
-// record, if it is to be kept. Since rev is a hash of the document, it stays right for as long as the present revision
-// has that rev.
+// A prior is what the caller found before it queued: index and stream of the present revision, if there was one, and
+// its record, if it is to be kept. Since rev is a hash of the document, it stays right for as long as the present
+// revision has that rev.
 type prior struct {
 	rev    coffer.Rev
 	index  index

@@ -295,9 +295,9 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkMillion fills a store with 1,000,000 documents, kills its process while it writes on, and measures: opening it
-// then and after an orderly end, the bytes it takes on the disk for each that it holds, and its queries beside those of a
-// store of 10,000. It takes minutes, and 4 GB; run it with -benchtime 1x.
+// BenchmarkMillion fills a store with 1,000,000 documents, kills its process while it writes on, and measures: opening
+// it then and after an orderly end, the bytes it takes on the disk for each that it holds, and its queries beside those
+// of a store of 10,000. It takes minutes, and 4 GB; run it with -benchtime 1x.
 func BenchmarkMillion(b *testing.B) {
 	const many, few = 1_000_000, 10_000
 	dir := killed(b, many)

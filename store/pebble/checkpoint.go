@@ -22,9 +22,9 @@ var (
 const partly = ".partly"
 
 // Checkpoint writes a copy into a folder; see [store.Checkpointer]. Conflict if there is something already. Tables and
-// documents are linked where the file system can, and copied elsewhere; the log is copied. The copy is made beside, under
-// the folder's name with ".partly" behind it, and renamed when it is whole and durable. What an earlier call that was cut
-// off has left there is removed. When ctx ends, the copy is given up at its next file.
+// documents are linked where the file system can, and copied elsewhere; the log is copied. The copy is made beside,
+// under the folder's name with ".partly" behind it, and renamed when it is whole and durable. What an earlier call that
+// was cut off has left there is removed. When ctx ends, the copy is given up at its next file.
 func (s *Store) Checkpoint(ctx context.Context, dir string) error {
 	const op = "pebble.Checkpoint"
 	if err := s.enter(ctx, op); err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/cofferhq/coffer/store"
 )
 
-// TestCheckpoint copies the store again and again while 16 writers write: each copy opens, checks clean and has all that
-// was acknowledged before it was asked for, whole commits only.
+// TestCheckpoint copies the store again and again while 16 writers write: each copy opens, checks clean and has all
+// that was acknowledged before it was asked for, whole commits only.
 func TestCheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	s := on(t, filepath.Join(dir, "store"), Options{Memory: 2 << 20})

@@ -6,8 +6,8 @@ import (
 	engine "github.com/cockroachdb/pebble/v2"
 )
 
-// A scheduler lets the engine tidy up one part of its tree at a time, and nothing before the store is open: opening would
-// wait for it, after a crash for as long as that takes.
+// A scheduler lets the engine tidy up one part of its tree at a time, and nothing before the store is open: opening
+// would wait for it, after a crash for as long as that takes.
 type scheduler struct {
 	db engine.DBForCompaction
 

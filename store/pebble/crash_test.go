@@ -35,7 +35,8 @@ type acknowledgement struct {
 	number   uint64
 }
 
-// write inserts and replaces documents, in pairs with pauses between, until an error, and tells of each acknowledgement.
+// write inserts and replaces documents, in pairs with pauses between, until an error, and tells of each
+// acknowledgement.
 func write(
 	ctx context.Context, s *Store, v coffer.VaultID, writer int, pause time.Duration, told func(acknowledgement),
 ) error {
@@ -266,8 +267,8 @@ func (l *lockedBuffer) String() string {
 // childDir names the folder that a child process writes to until it is killed.
 const childDir = "COFFER_PEBBLE_CHILD_DIR"
 
-// childFill says that the child is to say something only when it has written so many documents of benchDocument, and a few
-// more one by one.
+// childFill says that the child is to say something only when it has written so many documents of benchDocument, and a
+// few more one by one.
 const childFill = "COFFER_PEBBLE_CHILD_FILL"
 
 // TestMain makes this program the child of TestKill when it is asked to be.

@@ -9,9 +9,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A disk is a file system for the engine. When it fails to write a log or a file of separated documents, the engine ends
-// the process, one way or another. So it is not told: the store is marked as broken, every caller is answered, and the
-// operation does not return. Copies in other folders are no part of the store.
+// A disk is a file system for the engine. When it fails to write a log or a file of separated documents, the engine
+// ends the process, one way or another. So it is not told: the store is marked as broken, every caller is answered, and
+// the operation does not return. Copies in other folders are no part of the store.
 type disk struct {
 	vfs.FS
 	dir    string // of the store, as PathDir gives it

@@ -16,8 +16,8 @@ import (
 const recordEnv = "COFFER_PEBBLE_RECORD"
 
 // history returns commits that fill a store with something of everything that format 1 could hold: documents with tags,
-// replaced and erased ones, chunks, patched streams, and a vault that was purged. It is what made testdata/format1, with
-// the program of that time.
+// replaced and erased ones, chunks, patched streams, and a vault that was purged. It is what made testdata/format1,
+// with the program of that time.
 func history() (commits [][]store.Write) {
 	tick := int64(1_700_000_000_000)
 	do := func(w store.Write) {

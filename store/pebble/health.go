@@ -37,9 +37,9 @@ func (h *health) Infof(string, ...any) {}
 func (h *health) Errorf(string, ...any) {}
 
 // Fatalf is called by the engine when it cannot go on, usually because it failed to write its manifest, and must not
-// return: going on would damage what is on the disk. Other users of the engine end the process. Here the store is marked
-// as broken, so that every caller is answered, and this goroutine stands still with all that it has locked, so that the
-// engine does nothing more.
+// return: going on would damage what is on the disk. Other users of the engine end the process. Here the store is
+// marked as broken, so that every caller is answered, and this goroutine stands still with all that it has locked, so
+// that the engine does nothing more.
 func (h *health) Fatalf(_ string, args ...any) {
 	var err error
 	for _, a := range args {

@@ -77,9 +77,9 @@ func (s *Store) keptOf(v coffer.VaultID, id coffer.ObjectID, h *head) (names []k
 	return names, nil
 }
 
-// Compact drops the kept revisions that are due; see [store.Store]. It costs what it drops: the queue is in the order of
-// time. The commits go the way of all others. Then, if much was replaced, erased and dropped since that was last done, it
-// has the engine write all tables anew without that, and waits for it.
+// Compact drops the kept revisions that are due; see [store.Store]. It costs what it drops: the queue is in the order
+// of time. The commits go the way of all others. Then, if much was replaced, erased and dropped since that was last
+// done, it has the engine write all tables anew without that, and waits for it.
 func (s *Store) Compact(ctx context.Context, before time.Time) (dropped int64, err error) {
 	const op = "pebble.Compact"
 	if err := s.enter(ctx, op); err != nil {
@@ -147,8 +147,8 @@ func dueBefore(t time.Time) uint64 {
 	return uint64(max(milliseconds, 0))
 }
 
-// due returns a call that drops the first kept revisions of a part of the queue, and where the queue goes on; nil if there
-// are none. Several of an object make one step.
+// due returns a call that drops the first kept revisions of a part of the queue, and where the queue goes on; nil if
+// there are none. Several of an object make one step.
 func (s *Store) due(op string, from, end []byte) (c *call, next []byte, err error) {
 	it, err := s.db.NewIter(&engine.IterOptions{LowerBound: from, UpperBound: end})
 	if err != nil {

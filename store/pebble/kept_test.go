@@ -163,11 +163,12 @@ func TestCheckFindsKeptDamage(t *testing.T) {
 		key, value []byte
 		want       string
 	}{
-		"gone":              {kept, nil, "an object has more or fewer kept revisions"},
-		"form":              {kept, flipped(record, 0), "a kept revision does not decode"},
-		"body":              {kept, flipped(record, -1), "a kept revision does not hash to its name"},
-		"name":              {kept, flipped(record, 3), "a kept revision does not hash to its name"},
-		"another's":         {kept, []byte(want[string(appendKept(nil, v, id, 0, 1000))]), "a kept revision does not hash to its name"},
+		"gone": {kept, nil, "an object has more or fewer kept revisions"},
+		"form": {kept, flipped(record, 0), "a kept revision does not decode"},
+		"body": {kept, flipped(record, -1), "a kept revision does not hash to its name"},
+		"name": {kept, flipped(record, 3), "a kept revision does not hash to its name"},
+		"another's": {kept, []byte(want[string(appendKept(nil, v, id, 0, 1000))]),
+			"a kept revision does not hash to its name"},
 		"too many":          {appendKept(nil, v, id, 1, 1002), record, "an object has more or fewer kept revisions"},
 		"the present one":   {appendKept(nil, v, id, 2, 1002), record, "a kept revision was never replaced"},
 		"of nothing":        {appendKept(nil, v, coffer.ObjectID{9}, 1, 1001), record, "a revision is kept of nothing"},
@@ -178,7 +179,8 @@ func TestCheckFindsKeptDamage(t *testing.T) {
 		"queue, key":        {append(bytes.Clone(place), 1), []byte{1, 1}, "a key is of no known form"},
 		"head": {appendObject(nil, v, headTable, id), (&head{present: true, sequence: 2, number: 3, rev: all[2].Rev(),
 			size: store.Size(all[2])}).append(nil), "an object has more or fewer kept revisions"},
-		"head, size": {appendObject(nil, v, headTable, id), flipped([]byte(want[string(appendObject(nil, v, headTable, id))]), -1),
+		"head, size": {appendObject(nil, v, headTable, id),
+			flipped([]byte(want[string(appendObject(nil, v, headTable, id))]), -1),
 			"an object has more or fewer kept revisions"},
 		"head of none": {appendObject(nil, v, headTable, erased.ID), nil, "a change is of an object that has no head"},
 		"old head": {appendObject(nil, v, headTable, erased.ID), (&head{number: 1}).append(nil),

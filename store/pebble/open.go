@@ -20,7 +20,8 @@ const format = 2
 
 const openOp = "pebble.Open"
 
-// Open opens the store in a folder and makes both if there is none. One of an older format is brought to the present one.
+// Open opens the store in a folder and makes both if there is none. One of an older format is brought to the present
+// one.
 //
 // It fails with Invalid when the store was written by a later version, or the folder is none: then nothing has changed.
 // It fails with Corrupt when what is there is damaged or something else, and with Unavailable when another process has
@@ -311,9 +312,9 @@ func readFormat(db *engine.DB) (version uint64, err error) {
 	return 0, nil
 }
 
-// establishFormat writes the present format into a database that holds nothing, or an older format. What is recorded in an
-// older form stays as it is: it is part of the present format. The number is durable before anything else is written, so
-// that no older version of this program ever meets what it does not know.
+// establishFormat writes the present format into a database that holds nothing, or an older format. What is recorded in
+// an older form stays as it is: it is part of the present format. The number is durable before anything else is
+// written, so that no older version of this program ever meets what it does not know.
 func establishFormat(db *engine.DB) error {
 	version, err := readFormat(db)
 	switch {

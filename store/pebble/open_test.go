@@ -18,8 +18,8 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// TestOpenRefused opens what cannot be opened: each reason is said in one sentence that names no file, and nothing is left
-// that was not there before.
+// TestOpenRefused opens what cannot be opened: each reason is said in one sentence that names no file, and nothing is
+// left that was not there before.
 func TestOpenRefused(t *testing.T) {
 	refusing := func(err error, ops ...string) func(op, name string) error {
 		return func(op, name string) error {
@@ -29,15 +29,16 @@ func TestOpenRefused(t *testing.T) {
 			return nil
 		}
 	}
+	const mayNot, readOnly = "this user may not write to the folder", "its file system is read-only"
 	for what, c := range map[string]struct {
 		hook func(op, name string) error
 		kind coffer.Kind
 		text string
 	}{
-		"may not make the folder": {refusing(syscall.EACCES, "mkdir"), coffer.Unavailable, "this user may not write to the folder"},
-		"may not write":           {refusing(syscall.EACCES, "lock", "create"), coffer.Unavailable, "this user may not write to the folder"},
-		"read-only folder":        {refusing(syscall.EROFS, "mkdir"), coffer.Unavailable, "its file system is read-only"},
-		"read-only":               {refusing(syscall.EROFS, "lock", "create"), coffer.Unavailable, "its file system is read-only"},
+		"may not make the folder": {refusing(syscall.EACCES, "mkdir"), coffer.Unavailable, mayNot},
+		"may not write":           {refusing(syscall.EACCES, "lock", "create"), coffer.Unavailable, mayNot},
+		"read-only folder":        {refusing(syscall.EROFS, "mkdir"), coffer.Unavailable, readOnly},
+		"read-only":               {refusing(syscall.EROFS, "lock", "create"), coffer.Unavailable, readOnly},
 		"full":                    {refusing(syscall.ENOSPC, "create"), coffer.Unavailable, "the disk is full"},
 		"full at the first byte":  {refusing(syscall.ENOSPC, "write"), coffer.Unavailable, "the disk is full"},
 		"full at the first sync":  {refusing(syscall.ENOSPC, "sync"), coffer.Unavailable, "the disk is full"},
@@ -179,7 +180,8 @@ func TestLaterUntouched(t *testing.T) {
 	closeStore(t, s)
 	before := files(t, dir)
 	for range 2 {
-		if _, err := Open(dir, Options{}); !errors.Is(err, coffer.Invalid) || !strings.Contains(err.Error(), "later version") {
+		_, err := Open(dir, Options{})
+		if !errors.Is(err, coffer.Invalid) || !strings.Contains(err.Error(), "later version") {
 			t.Errorf("Open: %v, want Invalid", err)
 		}
 		if after := files(t, dir); !maps.Equal(before, after) {

@@ -191,6 +191,7 @@ func TestPatchWork(t *testing.T) {
 			if s.judge(g, c); c.err != nil {
 				t.Fatal(c.err)
 			}
+			s.finder.close()
 			_ = g.batch.Close()
 		})
 	}

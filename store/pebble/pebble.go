@@ -22,12 +22,12 @@
 // object, a purge what is kept in its vault; from then on no call returns it. A purge leaves places in the queue, which
 // Compact passes by.
 //
-// That is the order in which things leave the store. They leave the disk when the engine writes anew the tables and files
-// that they are in, which it does by itself as more is written. Compact has it done at once when the documents replaced,
-// erased or dropped since it last was, or since the store was opened, are more than 4 MiB and a fifth of what the store
-// takes on the disk. A file of separated documents is rewritten when a fifth of it is dead: less than that may stay for as
-// long as nothing else in it dies. The log is written over after some MiB more. Whoever needs to know that not a byte is left
-// destroys a key: what is here is ciphertext.
+// That is the order in which things leave the store. They leave the disk when the engine writes anew the tables and
+// files that they are in, which it does by itself as more is written. Compact has it done at once when the documents
+// replaced, erased or dropped since it last was, or since the store was opened, are more than 4 MiB and a fifth of what
+// the store takes on the disk. A file of separated documents is rewritten when a fifth of it is dead: less than that
+// may stay for as long as nothing else in it dies. The log is written over after some MiB more. Whoever needs to know
+// that not a byte is left destroys a key: what is here is ciphertext.
 //
 // # Copies and repair
 //
@@ -52,8 +52,8 @@
 //	02 time vault object sequence            the queue of kept revisions: size
 //	03 vault 'h' object                      only while Rebuild is at work: the last change of an object in the feed
 //
-// A set of chunks that is patched keeps its number: records of the other set move into it, and the blobs stay where they
-// are.
+// A set of chunks that is patched keeps its number: records of the other set move into it, and the blobs stay where
+// they are.
 //
 // A vault is one range of keys, so that one range deletion purges it. Postings ('n', 't') are in the order of objects:
 // a query follows the lists it needs in step, by seeking, and costs what it finds, not what the vault holds.
@@ -62,11 +62,11 @@
 //
 // # Formats
 //
-// A store is opened by versions of this package that know its format, and by no older ones. Opening one of an older format
-// brings it to the present one, before anything else is written; databases of all formats are in testdata.
+// A store is opened by versions of this package that know its format, and by no older ones. Opening one of an older
+// format brings it to the present one, before anything else is written; databases of all formats are in testdata.
 //
 //	1  the first
-//	2  laws (usage of form 2), kept revisions and their queue (heads of form 2); all that was written in format 1 is as it was
+//	2  laws (usage of form 2), kept revisions and their queue (heads of form 2); what was written in format 1 stays
 package pebble
 
 import (

@@ -43,13 +43,14 @@ var sentences = [wrongs]string{
 
 // Rebuild makes all that is derived anew; see [store.Rebuilder].
 //
-// Documents, chunks, kept revisions and feeds are taken as they are: what is wrong with them, Check says before and after.
-// Derived from them are the indexes, usage, the queue of kept revisions, and heads. What is right is left alone, the rest
-// is mended in place in small batches, so that the store is never worse than it was. A law is derived from nothing.
+// Documents, chunks, kept revisions and feeds are taken as they are: what is wrong with them, Check says before and
+// after. Derived from them are the indexes, usage, the queue of kept revisions, and heads. What is right is left alone,
+// the rest is mended in place in small batches, so that the store is never worse than it was. A law is derived from
+// nothing.
 //
-// An object stands as its last change in the feed says. Where its document says otherwise, one of them is lost: the head
-// then decides if it agrees with either, so that Check goes on to report what is missing, and nothing later takes the
-// number of a change that was lost.
+// An object stands as its last change in the feed says. Where its document says otherwise, one of them is lost: the
+// head then decides if it agrees with either, so that Check goes on to report what is missing, and nothing later takes
+// the number of a change that was lost.
 func (s *Store) Rebuild(ctx context.Context, report func(string)) error {
 	const op = "pebble.Rebuild"
 	if err := s.enter(ctx, op); err != nil {
@@ -323,8 +324,8 @@ func (r *rebuilding) settle(w *row) error {
 	return nil
 }
 
-// objects does the heads of the vault, and the entries of indexes that are missing. It goes through what there is of each
-// object in all tables in step.
+// objects does the heads of the vault, and the entries of indexes that are missing. It goes through what there is of
+// each object in all tables in step.
 func (r *rebuilding) objects() error {
 	var rows []*row
 	defer func() {
@@ -582,8 +583,8 @@ func (r *rebuilding) tagged(id coffer.ObjectID, m term) (bool, error) {
 	return false, nil
 }
 
-// index removes the entries of an index that no document has. Only if there are more than the right ones does it have to
-// look which they are. What was mended before must be seen then, or it would be removed.
+// index removes the entries of an index that no document has. Only if there are more than the right ones does it have
+// to look which they are. What was mended before must be seen then, or it would be removed.
 func (r *rebuilding) index(table byte) error {
 	var found int64
 	err := r.scan(r.state, table, func([]byte, []byte) error {

@@ -173,10 +173,11 @@ func TestRebuildDerived(t *testing.T) {
 		if err := b.Commit(engine.Sync); err != nil {
 			t.Fatal(err)
 		}
-		if said := checked(t, s); len(said) == 0 && !strings.Contains(what, "law") && !strings.Contains(what, "dangling") {
+		silent := strings.Contains(what, "law") || strings.Contains(what, "dangling")
+		if said := checked(t, s); len(said) == 0 && !silent {
 			t.Errorf("%s: Check said nothing", what)
 		}
-		if said := rebuildStore(t, s); len(said) == 0 && !strings.Contains(what, "law") && !strings.Contains(what, "dangling") {
+		if said := rebuildStore(t, s); len(said) == 0 && !silent {
 			t.Errorf("%s: Rebuild said nothing", what)
 		}
 		if said := checked(t, s); len(said) > 0 {
@@ -216,6 +217,9 @@ func TestRebuildDerived(t *testing.T) {
 			damage(fmt.Sprintf("%q deleted", k), func(b *engine.Batch) { _ = b.Delete(key, nil) }, table == usageTable)
 		}
 		for i := range v {
+			if len(v) > 8 && table == headTable && i > 4 && i < len(v)-4 && rand.IntN(8) > 0 {
+				continue // of hashes, a few
+			}
 			law := table == usageTable && (i == len(v)-1 || i == 0) // the form says whether there is one
 			what := fmt.Sprintf("%q altered at %d of %x", k, i, v)
 			if law {
@@ -304,7 +308,8 @@ func (e *ending) Err() error {
 	return nil
 }
 
-// TestRebuildKeepsWitness destroys what is not derived: Rebuild must not hide it from Check, and must not break it more.
+// TestRebuildKeepsWitness destroys what is not derived: Rebuild must not hide it from Check, and must not break it
+// more.
 func TestRebuildKeepsWitness(t *testing.T) {
 	s := on(t, "store", Options{FS: vfs.NewMem()})
 	defer closeStore(t, s)
@@ -347,7 +352,8 @@ func TestRebuildKeepsWitness(t *testing.T) {
 		"last change lost":       {last, nil, "usage of a vault does not add up", nil},
 		"last change, and usage": {last, nil, "last change is not in the feed", appendTable(nil, fullVault, usageTable)},
 		"kept revision damaged":  {keptKey(want), flip(keptKey(want), -1), "a kept revision does not hash to its name", nil},
-		"kept of nothing":        {appendKept(nil, smallVault, first, 0, 5), []byte(want[string(doc)]), "a revision is kept of nothing", nil},
+		"kept of nothing": {appendKept(nil, smallVault, first, 0, 5),
+			[]byte(want[string(doc)]), "a revision is kept of nothing", nil},
 		"chunk of nothing": {appendChunk(nil, smallVault, first, 0, 5),
 			encodeChunk(nil, &store.Chunk{Blob: "b"}), "a chunk is attached to nothing", nil},
 	} {

@@ -80,8 +80,8 @@ func decodePrior(b []byte) (coffer.Rev, []coffer.Tag, *coffer.Stream, error) {
 }
 
 // A head is what is known of an object without its document: form, state (0 erased, 1 present), sequence, number of its
-// last change; if present rev, size, number of chunks attached; and if revisions are kept how many, and their size: then
-// the form is keptForm.
+// last change; if present rev, size, number of chunks attached; and if revisions are kept how many, and their size:
+// then the form is keptForm.
 type head struct {
 	present  bool
 	sequence uint64
