@@ -29,7 +29,7 @@ func ready(ctx context.Context, env func(string) string) error {
 		return fmt.Errorf("COFFERD_LISTEN: %w", err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
+		host = "127.0.0.1" // a name would need somebody to ask
 	}
 	url := "http://"
 	if env("COFFERD_TLS_CERT") != "" || env("COFFERD_ACME") != "" {
