@@ -31,7 +31,8 @@ func benchDocument(i int) *coffer.Document {
 		return coffer.Tag{Key: benchKey, Name: name, Value: value}
 	}
 	d := &coffer.Document{ID: coffer.NewObjectID(), Body: body, Tags: []coffer.Tag{
-		tag("CUQaxPtSLtd8L3WBAIkJ4DiVJeqoF6bdnhR7lSaPloZ", fmt.Sprintf("RV58Va4904K-18_L5g_vfARXRWEB00knFSGPpukUBro%d", i/10)),
+		tag("CUQaxPtSLtd8L3WBAIkJ4DiVJeqoF6bdnhR7lSaPloZ", fmt.Sprintf("RV58Va4904K-18_L5g_vfARXRWEB00knFSGPpukUBro%d",
+			i/10)),
 		tag("DUQaxPtSLtd8L3WBAIkJ4DiVJeqoF6bdnhR7lSaPloZ", fmt.Sprintf("SV58Va4904K-18_L5g_vfARXRWEB00knFSGPpukUBro%d", i%7)),
 		tag("EUQaxPtSLtd8L3WBAIkJ4DiVJeqoF6bdnhR7lSaPloZ", fmt.Sprintf("TV58Va4904K-18_L5g_vfARXRWEB00knFSGPpukUBro%d", i)),
 	}}
@@ -80,7 +81,8 @@ func (r *raw) close() {
 }
 
 func (r *raw) insert(d *coffer.Document) error {
-	c := &rawCall{d: d, rev: d.Rev(), size: store.Size(d), tags: encodeTags(d.Tags), index: indexOf(d.Tags), done: make(chan error, 1)}
+	c := &rawCall{d: d, rev: d.Rev(), size: store.Size(d), tags: encodeTags(d.Tags), index: indexOf(d.Tags),
+		done: make(chan error, 1)}
 	r.queue <- c
 	return <-c.done
 }
@@ -111,12 +113,14 @@ func (r *raw) run() {
 
 const (
 	rawDocuments = `INSERT INTO documents (vault, id, present, sequence, number, rev, size, chunks)
-SELECT $1, n.id, true, 0, n.number, n.rev, n.size, 0 FROM unnest($2::uuid[], $3::int8[], $4::bytea[], $5::int8[]) AS n (id, number, rev, size)`
+SELECT $1, n.id, true, 0, n.number, n.rev, n.size, 0 FROM unnest($2::uuid[], $3::int8[], $4::bytea[], $5::int8[])
+	AS n (id, number, rev, size)`
 	rawRevisions = `INSERT INTO revisions (vault, id, sequence, rev, size, parents, tags, body)
 SELECT $1, n.id, 0, n.rev, n.size, '', n.tags, n.body
 FROM unnest($2::uuid[], $3::bytea[], $4::int8[], $5::bytea[], $6::bytea[]) AS n (id, rev, size, tags, body)`
 	rawTags = `INSERT INTO tags (vault, tag, name, id, exclusive)
-SELECT $1, n.tag, n.name, n.id, n.exclusive FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::bool[]) AS n (tag, name, id, exclusive)`
+SELECT $1, n.tag, n.name, n.id, n.exclusive FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::bool[])
+	AS n (tag, name, id, exclusive)`
 	rawFeed = `INSERT INTO feed (vault, number, kind, id, sequence, rev, author, at)
 SELECT $1, n.number, 1, n.id, 0, n.rev, $2, $3 FROM unnest($4::int8[], $5::uuid[], $6::bytea[]) AS n (number, id, rev)`
 	rawVault = `UPDATE vaults SET documents = $2, bytes = $3, changes = $4 WHERE vault = $1`
@@ -175,7 +179,8 @@ func BenchmarkInsert(b *testing.B) {
 // commits returns how many transactions a database has seen, about.
 func commits(b *testing.B, pool *pgxpool.Pool) (n int64) {
 	time.Sleep(1100 * time.Millisecond) // sessions tell of theirs once a second
-	err := pool.QueryRow(b.Context(), `SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()`).Scan(&n)
+	err := pool.QueryRow(b.Context(), `SELECT xact_commit FROM pg_stat_database
+		WHERE datname = current_database()`).Scan(&n)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -276,7 +281,8 @@ func BenchmarkRead(b *testing.B) {
 				})
 			}}, &storetest.Side{Name: "raw", Do: func(i int) error {
 				t := benchDocument(random(i)).Tags[0]
-				rows, err := pool.Query(b.Context(), `SELECT r.tags, r.body FROM tags t JOIN revisions r ON r.vault = t.vault AND r.id = t.id
+				rows, err := pool.Query(b.Context(), `SELECT r.tags, r.body FROM tags t JOIN revisions r ON r.vault = t.vault
+					AND r.id = t.id
 					WHERE t.vault = $1 AND t.tag = $2 ORDER BY t.id LIMIT 100`, uuid(v), uuid(termOf(t.Key, t.Name, t.Value)))
 				if err != nil {
 					return err
@@ -312,6 +318,13 @@ func BenchmarkRead(b *testing.B) {
 			return coffer.Query{Index: benchKey, Equals: []map[string]string{{t[0].Name: t[0].Value, t[1].Name: t[1].Value}}}
 		})
 		query("page", 100, func(t []coffer.Tag) coffer.Query { return coffer.Query{Limit: 100} })
+		b.Run(fmt.Sprintf("check/%d", n), func(b *testing.B) {
+			for range b.N {
+				if err := s.Check(b.Context(), func(what string) { b.Errorf("Check: %s", what) }, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 		pool.Close()
 		_ = s.Close()
 	}

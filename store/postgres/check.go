@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -58,7 +59,8 @@ WHERE f.vault IS NULL OR f.id <> d.id OR f.sequence <> d.sequence OR f.kind <> (
 	SELECT c.vault, c.id, count(*) AS chunks FROM chunks c GROUP BY c.vault, c.id
 ) c ON c.vault = d.vault AND c.id = d.id WHERE d.present AND d.chunks <> coalesce(c.chunks, 0)`,
 		"an object has more or fewer chunks than it should"},
-	{`SELECT count(*) FROM feed f WHERE f.kind < 1 OR f.kind > 3 OR (f.kind = 1 AND (f.rev IS NULL OR octet_length(f.rev) <> 32))`,
+	{`SELECT count(*) FROM feed f WHERE f.kind < 1 OR f.kind > 3 OR (f.kind = 1
+		AND (f.rev IS NULL OR octet_length(f.rev) <> 32))`,
 		"a change does not decode"},
 	{`SELECT count(*) FROM (
 	SELECT f.vault, min(f.number) AS first, max(f.number) AS last, count(*) AS n FROM feed f GROUP BY f.vault
@@ -74,7 +76,8 @@ LEFT JOIN (SELECT d.vault, count(*) AS n FROM documents d WHERE d.present GROUP 
 LEFT JOIN (SELECT r.vault, sum(r.size) AS n FROM revisions r GROUP BY r.vault) r ON r.vault = v.vault
 LEFT JOIN (SELECT c.vault, sum(c.size) AS n FROM chunks c GROUP BY c.vault) c ON c.vault = v.vault
 LEFT JOIN (SELECT f.vault, max(f.number) AS n FROM feed f GROUP BY f.vault) f ON f.vault = v.vault
-WHERE v.documents <> coalesce(d.n, 0) OR v.bytes <> coalesce(r.n, 0) + coalesce(c.n, 0) OR v.changes <> coalesce(f.n, 0)`,
+WHERE v.documents <> coalesce(d.n, 0) OR v.bytes <> coalesce(r.n, 0) + coalesce(c.n, 0) OR v.changes <> coalesce(f.n,
+	0)`,
 		"the usage of a vault does not add up"},
 }
 
@@ -83,29 +86,23 @@ const maxReports = 1000
 
 const tagsSQL = `SELECT count(*) FROM tags`
 
-// Check reads everything, in one view of the database; see [store.Store]. Revisions and chunks pass through this process, a
-// few at a time. The rest the database counts itself.
+// Check reads everything, in one view of the database; see [store.Store]. Revisions and chunks pass through this
+// process, a few at a time. The rest the database counts itself.
 func (s *Store) Check(ctx context.Context, report func(string), chunk func(store.Chunk)) error {
 	const op = "postgres.Check"
 	if err := s.enter(ctx, op); err != nil {
 		return err
 	}
 	defer s.exit()
-	var c *pgxpool.Conn
-	err := s.acquire(ctx, func(ctx context.Context, got *pgxpool.Conn) error {
-		c = got
-		b := &pgx.Batch{}
-		b.Queue(viewSQL)
-		b.Queue("SET LOCAL statement_timeout = 0")
-		b.Queue("SET LOCAL idle_in_transaction_session_timeout = 0")
-		return c.SendBatch(ctx, b).Close()
-	})
+	c, err := s.apart(ctx)
 	if err != nil {
 		return failure(ctx, op, err)
 	}
-	defer c.Release()
-	defer func() { _ = s.rollback(c, nil) }()
-	k := &census{c: c.Conn(), report: report, chunk: chunk}
+	defer c.part()
+	if _, err := c.Exec(ctx, viewSQL); err != nil {
+		return failure(ctx, op, err)
+	}
+	k := &census{c: c.Conn.Conn(), atLarge: s.atLarge, report: report, chunk: chunk}
 	err = k.run(ctx)
 	s.health.note(ctx, err)
 	if code(err) == "XX001" || code(err) == "XX002" {
@@ -114,9 +111,33 @@ func (s *Store) Check(ctx context.Context, report func(string), chunk func(store
 	return failure(ctx, op, err)
 }
 
+// An apart connection is one for work that takes long. It is closed afterwards, since it is set up as no other one is.
+type apart struct{ *pgxpool.Conn }
+
+func (s *Store) apart(ctx context.Context) (*apart, error) {
+	var a *apart
+	err := s.acquire(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		a = &apart{c}
+		_, err := c.Conn().PgConn().Exec(ctx, unbounded).ReadAll()
+		return err
+	})
+	return a, err
+}
+
+const unbounded = `SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0`
+
+// part closes the connection.
+func (a *apart) part() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = a.Conn.Conn().Close(ctx)
+	a.Release()
+}
+
 // A census is a check under way.
 type census struct {
 	c        *pgx.Conn
+	atLarge  string
 	report   func(string)
 	chunk    func(store.Chunk)
 	expected int64 // postings that documents have
@@ -127,15 +148,18 @@ func (k *census) run(ctx context.Context) error {
 	if err := k.revisions(ctx); err != nil {
 		return err
 	}
+	if err := k.chunks(ctx); err != nil {
+		return err
+	}
+	if _, err := k.c.PgConn().Exec(ctx, k.atLarge).ReadAll(); err != nil {
+		return err
+	}
 	var tags int64
 	if err := k.c.QueryRow(ctx, tagsSQL).Scan(&tags); err != nil {
 		return err
 	}
 	k.times(k.expected-k.found, "a document is missing from an index")
 	k.times(tags-k.found, "an index entry has no document")
-	if err := k.chunks(ctx); err != nil {
-		return err
-	}
 	for _, q := range counts {
 		var n int64
 		if err := k.c.QueryRow(ctx, q.sql).Scan(&n); err != nil {
@@ -162,8 +186,8 @@ type walked struct {
 	headSize pgtype.Int8
 }
 
-// walkRevisions calls f with every revision, in the order of vaults, objects and sequences, page by page, and flush after
-// each page.
+// walkRevisions calls f with every revision, in the order of vaults, objects and sequences, page by page, and flush
+// after each page.
 func walkRevisions(
 	ctx context.Context, query func(sql string, args ...any) (pgx.Rows, error), f func(*walked), flush func() error,
 ) error {

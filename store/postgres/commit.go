@@ -77,7 +77,8 @@ func commitFailure(ctx context.Context, err error) error {
 			"the connection to the database failed; whether the write was carried out is not known")
 	}
 	if ctx.Err() != nil { // ours, not the callers'
-		return coffer.Errorf(applyOp, coffer.Unavailable, "the database takes too long; whether the write was carried out is not known")
+		return coffer.Errorf(applyOp, coffer.Unavailable,
+			"the database takes too long; whether the write was carried out is not known")
 	}
 	return failure(ctx, applyOp, err)
 }
@@ -88,8 +89,8 @@ func unsent(err error) bool {
 	return errors.As(err, &u) || pgconn.SafeToRetry(err)
 }
 
-// try carries out a group in one transaction. again says that it failed without having done anything, and that another try
-// may do. short says that the short way may be tried; it is cleared when that did not do.
+// try carries out a group in one transaction. again says that it failed without having done anything, and that another
+// try may do. short says that the short way may be tried; it is cleared when that did not do.
 func (s *Store) try(ctx context.Context, g *group, short *bool) (again bool, err error) {
 	c, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -175,8 +176,8 @@ func (s *Store) shortWay(ctx context.Context, c *pgxpool.Conn, e *effects) error
 	return send(ctx, c, b)
 }
 
-// presume returns what a group does if all is as it was last seen by this process, or nil if that is not known or cannot
-// be made sure of by the statements alone. It sets the results.
+// presume returns what a group does if all is as it was last seen by this process, or nil if that is not known or
+// cannot be made sure of by the statements alone. It sets the results.
 func (s *Store) presume(g *group) *effects {
 	e := newEffects()
 	claimed := make(map[unique]struct{})
@@ -233,8 +234,8 @@ func (s *Store) presumeStep(e *effects, t *step, v *verdict, claimed map[unique]
 		}
 		v.old = old
 	}
-	// The statements release tags before they take any. That is in the order of the steps only if none is released by a step
-	// that follows the one that takes it.
+	// The statements release tags before they take any. That is in the order of the steps only if none is released by a
+	// step that follows the one that takes it.
 	sound := true
 	t.index.differ(v.old, func(q posting) {
 		if _, ok := claimed[unique{t.vault, q.tag}]; ok && q.exclusive {

@@ -172,7 +172,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// A wire stands between a store and its server. It counts how often the client spoke after the server had, and can be cut.
+// A wire stands between a store and its server. It counts how often the client spoke after the server had, and can be
+// cut.
 type wire struct {
 	url   string
 	l     net.Listener
@@ -271,7 +272,8 @@ func TestTrips(t *testing.T) {
 			{"replace again", func() { d = next(d) }},
 			{"govern", func() { apply(t, s, store.Write{Vault: v, Govern: true}) }},
 			{"attach", func() {
-				apply(t, s, store.Write{Vault: v, Attach: &store.Chunk{ID: d.ID, Blob: "b", Ref: coffer.ChunkRef{Sequence: d.Sequence}}})
+				apply(t, s, store.Write{Vault: v, Attach: &store.Chunk{ID: d.ID, Blob: "b",
+					Ref: coffer.ChunkRef{Sequence: d.Sequence}}})
 			}},
 			{"get", func() {
 				if _, err := s.Get(t.Context(), v, d.ID); err != nil {
@@ -316,8 +318,8 @@ func TestTrips(t *testing.T) {
 	checkClean(t, s)
 }
 
-// TestLostAnswer cuts the connection when the commit has been sent: the outcome is unknown, and must not pass for a success
-// or be carried out twice.
+// TestLostAnswer cuts the connection when the commit has been sent: the outcome is unknown, and must not pass for a
+// success or be carried out twice.
 func TestLostAnswer(t *testing.T) {
 	url := servers.Database(t)
 	w := newWire(t, url)

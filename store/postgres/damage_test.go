@@ -10,14 +10,15 @@ import (
 	"github.com/cofferhq/coffer/store"
 )
 
-// TestDamage spoils what is stored, one thing at a time, and looks whether Check says so, and whether Rebuild mends what can
-// be mended.
+// TestDamage spoils what is stored, one thing at a time, and looks whether Check says so, and whether Rebuild mends
+// what can be mended.
 func TestDamage(t *testing.T) {
 	url := servers.Database(t)
 	s := on(t, url, Options{})
 	defer closeStore(t, s)
 	v := coffer.VaultID{1}
-	d := newDocument("d", coffer.Tag{Key: "k", Name: "n", Value: "v"}, coffer.Tag{Key: "k", Name: "u", Value: "v", Unique: true})
+	d := newDocument("d", coffer.Tag{Key: "k", Name: "n", Value: "v"}, coffer.Tag{Key: "k", Name: "u", Value: "v",
+		Unique: true})
 	apply(t, s, putting(v, d))
 	w := putting(v, successor(d, "e", d.Tags...))
 	w.Keep = true
@@ -25,7 +26,8 @@ func TestDamage(t *testing.T) {
 	gone := newDocument("gone")
 	apply(t, s, putting(v, gone))
 	apply(t, s, store.Write{Vault: v, Time: w.Time, Erase: &gone.ID})
-	apply(t, s, store.Write{Vault: v, Attach: &store.Chunk{ID: d.ID, Blob: "b", Ref: coffer.ChunkRef{Sequence: 1, Size: 5}}})
+	apply(t, s, store.Write{Vault: v, Attach: &store.Chunk{ID: d.ID, Blob: "b", Ref: coffer.ChunkRef{Sequence: 1,
+		Size: 5}}})
 	apply(t, s, putting(coffer.VaultID{2}, newDocument("another vault", d.Tags...)))
 	checkClean(t, s)
 	for _, damage := range []struct {
@@ -41,7 +43,8 @@ func TestDamage(t *testing.T) {
 		{`UPDATE revisions SET size = size + 1`, "not as large as it should be", false},
 		{`UPDATE revisions SET superseded = now()`, "an object that is present has no revision", false},
 		{`DELETE FROM revisions WHERE superseded IS NULL`, "an object that is present has no revision", false},
-		{`UPDATE documents SET present = false, rev = NULL, size = 0, chunks = 0`, "a revision has no object that is present", false},
+		{`UPDATE documents SET present = false, rev = NULL, size = 0, chunks = 0`,
+			"a revision has no object that is present", false},
 		{`DELETE FROM documents`, "a revision has no object that is present", false},
 		{`UPDATE documents SET size = size + 1`, "", false},
 		{`UPDATE documents SET number = number + 1`, "an object's last change is not in the feed", false},
@@ -67,10 +70,12 @@ func TestDamage(t *testing.T) {
 		{`UPDATE vaults SET law = 0; DELETE FROM vaults`, "a vault has no usage", true},
 	} {
 		all := append([]string{"coffer_format"}, tables...)
+		var save, restore string
 		for _, table := range all {
-			run(t, url, `DROP TABLE IF EXISTS saved_`+table+`; CREATE TABLE saved_`+table+` AS SELECT * FROM `+table)
+			save += `DROP TABLE IF EXISTS saved_` + table + `; CREATE TABLE saved_` + table + ` AS SELECT * FROM ` + table + `; `
+			restore += `DELETE FROM ` + table + `; INSERT INTO ` + table + ` SELECT * FROM saved_` + table + `; `
 		}
-		run(t, url, damage.sql)
+		run(t, url, save+damage.sql)
 		says := reports(t, s)
 		if len(says) == 0 || !slices.ContainsFunc(says, func(one string) bool { return strings.Contains(one, damage.says) }) {
 			t.Errorf("%s: Check says %q, want %q", damage.sql, says, damage.says)
@@ -83,13 +88,14 @@ func TestDamage(t *testing.T) {
 			if says := reports(t, s); len(says) > 0 {
 				t.Errorf("%s: after Rebuild, Check says %q", damage.sql, says)
 			}
-			if err := s.Rebuild(t.Context(), func(one string) { t.Errorf("%s: a second Rebuild: %s", damage.sql, one) }); err != nil {
+			if err := s.Rebuild(t.Context(), func(one string) {
+				t.Errorf("%s: a second Rebuild: %s", damage.sql,
+					one)
+			}); err != nil {
 				t.Errorf("Rebuild: %v", err)
 			}
 		}
-		for _, table := range all {
-			run(t, url, `DELETE FROM `+table+`; INSERT INTO `+table+` SELECT * FROM saved_`+table)
-		}
+		run(t, url, restore)
 	}
 	checkClean(t, s)
 }

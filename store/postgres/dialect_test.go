@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -11,8 +12,8 @@ import (
 )
 
 // TestDialect reads all SQL of the package: the migrations, and the statements in the Go files. Only what PostgreSQL,
-// CockroachDB and YugabyteDB have in common is allowed. It goes by words: every word must be a keyword or a function of the
-// list below, or a name of ours. What else one of them lacks is forbidden by pattern.
+// CockroachDB and YugabyteDB have in common is allowed. It goes by words: every word must be a keyword or a function of
+// the list below, or a name of ours. What else one of them lacks is forbidden by pattern.
 func TestDialect(t *testing.T) {
 	texts := statements(t)
 	if len(texts) < 50 {
@@ -32,7 +33,8 @@ func TestLint(t *testing.T) {
 		`CREATE UNLOGGED TABLE vaults (vault uuid)`, `SELECT ctid FROM vaults`, `CREATE EXTENSION vaults`,
 		`DO $$ BEGIN END $$`, `CREATE TABLE vaults (vault bigserial)`, `LISTEN vaults`, `SELECT 1 FROM tags TABLESAMPLE x`,
 		`MERGE INTO vaults`, `ALTER TABLE revisions ALTER COLUMN body SET STORAGE EXTERNAL`, `SELECT max(vault) FROM vaults`,
-		`CREATE INDEX x ON feed USING gin (rev)`, `SELECT * FROM vaults FOR UPDATE SKIP LOCKED`, `DECLARE c CURSOR FOR SELECT 1`,
+		`CREATE INDEX x ON feed USING gin (rev)`, `SELECT * FROM vaults FOR UPDATE SKIP LOCKED`,
+		`DECLARE c CURSOR FOR SELECT 1`,
 		`SELECT 1 FROM vaults WHERE vault ~ 'x'`, `SAVEPOINT x`, `LOCK TABLE vaults`, `TRUNCATE vaults`,
 		`CREATE TABLE vaults (vault uuid, EXCLUDE (vault WITH =))`, `SELECT now() AT TIME ZONE 'x'`,
 	} {
@@ -42,8 +44,8 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// lenient statements may fail on some servers, and what follows then is in the code: the settings of connections, the size of
-// the database, and notifications.
+// lenient statements may fail on some servers, and what follows then is in the code: the settings of connections, the
+// size of the database, and notifications.
 func lenient(sql string) bool {
 	for _, one := range settings {
 		if sql == one {
@@ -55,10 +57,13 @@ func lenient(sql string) bool {
 
 // words that all three know, in the forms used here.
 var words = fields(`
-	add all and any as begin between by case cast check coalesce commit conflict constraint create cross delete desc distinct do
+	add all and any as begin between by case cast check coalesce commit conflict constraint create cross delete desc
+		distinct do
 	else end exists false filter first for from group having in index information_schema insert into is isolation join key
-	lateral left level limit local not nothing null on only or order ordinality over partition primary read recursive references
-	repeatable returning rollback select set show table then true union unique unnest update using values when where with write
+	lateral left level limit local not nothing null on only or order ordinality over partition primary read recursive
+		references
+	repeatable returning rollback select set show table then true union unique unnest update using values when where
+		with write
 	committed excluded table_name table_schema
 
 	bool bytea int8 text timestamptz uuid
@@ -72,7 +77,8 @@ var names = fields(`
 	vault id present sequence number rev size bytes changes law superseded parents stream_pending stream_set stream_chunks
 	stream_patch body tag name exclusive kind author at series place sum blob
 	a b c d e f g h k n p q r s t u v w x y z
-	back base beyond due first found gone governed greatest had hit hits keeps last least more most_bytes most_documents patch
+	back base beyond due first found gone governed greatest had hit hits keeps last least more most_bytes most_documents
+		patch
 	pending step term terms test walk`)
 
 func fields(s string) map[string]bool {
@@ -91,7 +97,8 @@ var (
 		pattern *regexp.Regexp
 		why     string
 	}{
-		{regexp.MustCompile(`(?i)\b(max|min)\s*\(\s*\w*\.?(vault|id|tag|name|rev|present)\b`), "not every server orders that type for aggregates"},
+		{regexp.MustCompile(`(?i)\b(max|min)\s*\(\s*\w*\.?(vault|id|tag|name|rev|present)\b`),
+			"not every server orders that type for aggregates"},
 		{regexp.MustCompile(`(?i)\bUSING\s+(gin|gist|brin|hash|spgist)\b`), "a kind of index that not every server has"},
 		{regexp.MustCompile(`~|@>|<@|\?\||->|#`), "an operator that not every server has"},
 		{regexp.MustCompile(`\$\$`), "a block of code"},
@@ -106,7 +113,8 @@ func lint(sql string) (complaints []string) {
 	sql = comment.ReplaceAllString(sql, " ")
 	bare := quoted.ReplaceAllString(sql, "''")
 	if !lenient(sql) {
-		for _, w := range word.FindAllString(regexp.MustCompile(`%(\[\d\])?[a-z]|\$%(\[\d\])?d`).ReplaceAllString(bare, " "), -1) {
+		for _, w := range word.FindAllString(regexp.MustCompile(`%(\[\d\])?[a-z]|\$%(\[\d\])?d`).ReplaceAllString(bare,
+			" "), -1) {
 			if l := strings.ToLower(w); !words[l] && !names[l] {
 				complaints = append(complaints, strconv.Quote(w)+" is not on the list of what all servers know")
 			}
@@ -121,8 +129,8 @@ func lint(sql string) (complaints []string) {
 }
 
 // begins recognizes a string as SQL.
-var begins = regexp.MustCompile(`(?i)^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|BEGIN|COMMIT|ROLLBACK|SET|SHOW|CREATE|ALTER|DROP|` +
-	`LISTEN|NOTIFY|LOCK|TRUNCATE|SAVEPOINT|DECLARE|FETCH|COPY|DO|CALL|EXPLAIN|ANALYZE|VACUUM|MERGE|PREPARE|EXECUTE)\b`)
+var begins = regexp.MustCompile(`(?i)^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|BEGIN|COMMIT|ROLLBACK|SET|SHOW|CREATE|ALTER|` +
+	`DROP|LISTEN|NOTIFY|LOCK|TRUNCATE|SAVEPOINT|DECLARE|FETCH|COPY|DO|CALL|EXPLAIN|ANALYZE|VACUUM|MERGE|PREPARE|EXECUTE)\b`)
 
 // statements returns all SQL of the package by where it stands.
 func statements(t *testing.T) map[string]string {
@@ -144,13 +152,17 @@ func statements(t *testing.T) map[string]string {
 		all["form of query "+strconv.Itoa(i+1)] = sql
 	}
 	files := token.NewFileSet()
-	packages, err := parser.ParseDir(files, ".", nil, 0)
+	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, file := range packages["postgres"].Files {
+	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
+		}
+		file, err := parser.ParseFile(files, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {

@@ -63,8 +63,8 @@ func passing(err error) bool {
 	return conflicting(err) || away(err) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// broken reports whether a statement failed by a rule that it was written to fail by: a row that is there already, or one
-// that is not there or not as it was taken to be. See statements.go.
+// broken reports whether a statement failed by a rule that it was written to fail by: a row that is there already, or
+// one that is not there or not as it was taken to be. See statements.go.
 func broken(err error) bool {
 	switch code(err) {
 	case "23505", "23502", "23514", "22012":
@@ -146,7 +146,7 @@ func openFailure(err error) error {
 	}
 	var dial *pgconn.ConnectError
 	if errors.As(err, &dial) || errors.Is(err, context.DeadlineExceeded) {
-		return unavailable("the database server does not answer; see whether it runs, and whether the URL names its host and port")
+		return unavailable("the database server does not answer; see whether it runs, and whether the URL names it")
 	}
 	return unavailable("the connection to the database server failed; see its log")
 }

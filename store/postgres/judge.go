@@ -19,10 +19,12 @@ const (
 	headsSQL = `SELECT d.vault, d.id, d.present, d.sequence, d.rev, d.size, d.chunks
 FROM unnest($1::uuid[], $2::uuid[]) AS n (vault, id) JOIN documents d ON d.vault = n.vault AND d.id = n.id`
 
-	priorsSQL = `SELECT n.vault, n.id, r.rev, r.sequence, r.size, r.stream_pending, r.stream_set, r.stream_chunks, r.stream_patch,
+	priorsSQL = `SELECT n.vault, n.id, r.rev, r.sequence, r.size, r.stream_pending, r.stream_set, r.stream_chunks,
+		r.stream_patch,
 	r.tags
 FROM unnest($1::uuid[], $2::uuid[]) AS n (vault, id) CROSS JOIN LATERAL (
-	SELECT * FROM revisions WHERE revisions.vault = n.vault AND revisions.id = n.id ORDER BY revisions.sequence DESC LIMIT 1
+	SELECT * FROM revisions WHERE revisions.vault = n.vault AND revisions.id = n.id ORDER BY revisions.sequence DESC
+		LIMIT 1
 ) r`
 
 	sizesSQL = `SELECT n.vault, n.id, count(*), sum(r.size)::int8
@@ -30,7 +32,8 @@ FROM unnest($1::uuid[], $2::uuid[]) AS n (vault, id) JOIN revisions r ON r.vault
 GROUP BY n.vault, n.id`
 
 	holdersSQL = `SELECT t.vault, t.tag, t.id
-FROM unnest($1::uuid[], $2::uuid[]) AS n (vault, tag) JOIN tags t ON t.vault = n.vault AND t.tag = n.tag AND t.exclusive`
+FROM unnest($1::uuid[], $2::uuid[]) AS n (vault, tag) JOIN tags t ON t.vault = n.vault AND t.tag = n.tag
+	AND t.exclusive`
 
 	// The chunks of objects in sets from one up to another.
 	setsSQL = `SELECT c.vault, c.id, c.series, c.place, c.size, c.sum, c.blob
@@ -537,8 +540,8 @@ func (t *step) expect(h *head) error {
 }
 
 // patch finds the chunks that take the places of others and those that the object does not keep, and counts them. The
-// object has none but those of the two sets, since its present revision released the rest, so the set is whole afterwards
-// just when there are as many as it should have.
+// object has none but those of the two sets, since its present revision released the rest, so the set is whole
+// afterwards just when there are as many as it should have.
 func (st *state) patch(u *store.Usage, t *step, h *head, v *verdict) error {
 	if t.insert || v.prior == nil {
 		return coffer.Errorf(applyOp, coffer.Conflict, "the present revision has no such stream to patch")
@@ -617,7 +620,8 @@ func (r *revisionRow) stream() *coffer.Stream {
 		return nil
 	}
 	return &coffer.Stream{
-		Pending: r.pending.Bool, Sequence: uint64(r.series.Int64), Chunks: uint64(r.chunks.Int64), Patch: uint64(r.patch.Int64),
+		Pending: r.pending.Bool, Sequence: uint64(r.series.Int64), Chunks: uint64(r.chunks.Int64),
+		Patch: uint64(r.patch.Int64),
 	}
 }
 

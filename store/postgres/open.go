@@ -64,8 +64,8 @@ func parse(text string, o *Options) (*pgxpool.Config, error) {
 }
 
 // settings are what each connection is set to, where the server knows it. Nothing here changes what a statement does:
-// those that end in "off" keep the planner to indexes, since every statement but those of Check has one for what it asks,
-// and a plan made while a table was small is kept when it has become large.
+// those that end in "off" keep the planner to indexes, since every statement but those of Check and Rebuild has one for
+// what it asks, and a plan made while a table was small is kept when it has become large.
 var settings = []string{
 	"SET default_transaction_isolation = 'read committed'",
 	"SET client_min_messages = 'warning'",
@@ -77,10 +77,22 @@ var settings = []string{
 	"SET enable_mergejoin = 'off'",
 }
 
+// atLarge returns what undoes the settings that keep the planner to indexes, for those who read whole tables.
+func atLarge(set string) string {
+	var all strings.Builder
+	for one := range strings.SplitSeq(set, ";") {
+		if strings.HasPrefix(one, "SET enable_") {
+			all.WriteString(strings.Replace(one, "off", "on", 1) + ";")
+		}
+	}
+	return all.String()
+}
+
 // maxSkew is how far the database's clock may be from ours.
 const maxSkew = 5 * time.Minute
 
-// prepare looks at the server, migrates the tables to the format of this package, and returns how to set up connections.
+// prepare looks at the server, migrates the tables to the format of this package, and returns how to set up
+// connections.
 func prepare(ctx context.Context, config *pgx.ConnConfig, o *Options) (set string, err error) {
 	c, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
@@ -159,7 +171,8 @@ func checkRights(ctx context.Context, c *pgx.Conn) error {
 // tables are those of the schema but for the format's.
 var tables = []string{"vaults", "documents", "revisions", "tags", "feed", "chunks"}
 
-// schema holds the migrations: NNNN.sql brings the tables from format NNNN-1 to NNNN. One that was released never changes.
+// schema holds the migrations: NNNN.sql brings the tables from format NNNN-1 to NNNN. One that was released never
+// changes.
 //
 //go:embed schema/*.sql
 var schema embed.FS
@@ -195,7 +208,7 @@ func migrate(ctx context.Context, c *pgx.Conn) error {
 					continue
 				}
 				return coffer.Errorf(op, coffer.Corrupt,
-					"the database has tables of other programs where ours would be; name an empty database, or a schema by search_path")
+					"the database has tables of other programs where ours would be; name an empty database, or another search_path")
 			}
 		}
 		err = migrateTo(ctx, c, version+1)
@@ -219,7 +232,8 @@ func migrate(ctx context.Context, c *pgx.Conn) error {
 
 // readFormat returns the version of the tables, 0 if there are none.
 func readFormat(ctx context.Context, c *pgx.Conn) (version int64, err error) {
-	err = c.QueryRow(ctx, "SELECT version FROM coffer_format WHERE one = 1", pgx.QueryExecModeSimpleProtocol).Scan(&version)
+	err = c.QueryRow(ctx, "SELECT version FROM coffer_format WHERE one = 1",
+		pgx.QueryExecModeSimpleProtocol).Scan(&version)
 	switch {
 	case code(err) == "42P01":
 		return 0, nil

@@ -224,7 +224,8 @@ const columns = `SELECT string_agg(x.line, E'\n' ORDER BY x.line) FROM (
 	SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable AS line
 	FROM information_schema.columns WHERE table_schema = 'public'
 	UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
-	UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+	UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+		WHERE connamespace = 'public'::regnamespace
 ) x`
 
 // oldVault is what the old databases in testdata hold; see fillOld.
@@ -263,14 +264,16 @@ func checkOld(t *testing.T, s *Store) {
 	if err != nil || d.Sequence != 1 || string(d.Body) != "second" || d.Stream == nil || len(d.Parents) != 1 {
 		t.Fatalf("Get: %+v, %v", d, err)
 	}
-	if k, err := s.Revision(ctx, oldVault, oldID(1), 0); err != nil || string(k.Body) != "first" || k.Rev() != d.Parents[0] {
+	if k, err := s.Revision(ctx, oldVault, oldID(1), 0); err != nil || string(k.Body) != "first" ||
+		k.Rev() != d.Parents[0] {
 		t.Fatalf("Revision: %+v, %v", k, err)
 	}
 	if c, err := s.Chunk(ctx, oldVault, oldID(1), 1, 0); err != nil || c.Blob != "blob" || c.Ref.Size != 7 {
 		t.Fatalf("Chunk: %+v, %v", c, err)
 	}
 	found := 0
-	for _, err := range s.Query(ctx, oldVault, coffer.Query{Index: "k", Equals: []map[string]string{{"n": "v", "m": "w"}}}) {
+	for _, err := range s.Query(ctx, oldVault, coffer.Query{Index: "k", Equals: []map[string]string{{"n": "v",
+		"m": "w"}}}) {
 		if err != nil {
 			t.Fatal(err)
 		}

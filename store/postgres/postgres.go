@@ -3,18 +3,19 @@
 //
 // # Writing
 //
-// Every write to a vault locks the vault's row first, and holds it until the commit: so what a vault holds adds up, and the
-// numbers of its feed are without gaps and in the order of commits, however many processes write. Vaults are locked in the
-// order of their ids.
+// Every write to a vault locks the vault's row first, and holds it until the commit: so what a vault holds adds up, and
+// the numbers of its feed are without gaps and in the order of commits, however many processes write. Vaults are locked
+// in the order of their ids.
 //
-// Concurrent calls of Apply share transactions. A few committers take what waits, as a group, each for vaults that no other
-// one is busy with. No two calls of a group touch the same object or the same unique tag.
+// Concurrent calls of Apply share transactions. A few committers take what waits, as a group, each for vaults that no
+// other one is busy with. No two calls of a group touch the same object or the same unique tag.
 //
-// A group is first tried in one round trip, from BEGIN to COMMIT. That needs to know what is replaced: it is remembered from
-// when this process last read or wrote it, by the hash that names the revision. Each statement of the trip fails when
-// something is not as it was taken to be, and nothing happens. The group is then judged, in two round trips: lock and read
-// everything that matters; check each call against it in this process; write what those change that keep the rules.
-// So the first way is only a short cut: what it cannot show to be right goes the second way, which knows every reason.
+// A group is first tried in one round trip, from BEGIN to COMMIT. That needs to know what is replaced: it is remembered
+// from when this process last read or wrote it, by the hash that names the revision. Each statement of the trip fails
+// when something is not as it was taken to be, and nothing happens. The group is then judged, in two round trips: lock
+// and read everything that matters; check each call against it in this process; write what those change that keep the
+// rules. So the first way is only a short cut: what it cannot show to be right goes the second way, which knows every
+// reason.
 //
 // # Reading
 //
@@ -43,8 +44,8 @@ type Options struct {
 	// the URL's pool_max_conns, else four for each processor, at least eight. At least two.
 	Connections int
 
-	// Timeout bounds each statement, and waiting for a connection or a lock; 30 seconds if zero. What may take long (Check,
-	// Rebuild, Compact, a purge, a migration) is not bounded by it.
+	// Timeout bounds each statement, and waiting for a connection or a lock; 30 seconds if zero. What may take long
+	// (Check, Rebuild, Compact, a purge, a migration) is not bounded by it.
 	Timeout time.Duration
 
 	// Poll is how often Watch says that it may have missed something while the database does not tell it of changes; a
@@ -62,6 +63,7 @@ type Store struct {
 	timeout time.Duration
 	poll    time.Duration
 	health  *health
+	atLarge string // sets a connection up for reading whole tables
 
 	priors    *priors
 	known     *known
@@ -91,8 +93,8 @@ const (
 )
 
 // Open opens the store in the database that the URL names (postgres://user:password@host:port/database?parameters), and
-// makes the tables if there are none. What else the URL may say is what libpq understands, and the environment may say it
-// too (PGPASSWORD, PGSSLROOTCERT and so on).
+// makes the tables if there are none. What else the URL may say is what libpq understands, and the environment may say
+// it too (PGPASSWORD, PGSSLROOTCERT and so on).
 //
 // It fails with Invalid when the URL is malformed, the server does not know the user, the password or the database, the
 // user lacks rights, or the tables were written by a later version; with Corrupt when tables of these names are
@@ -119,6 +121,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.atLarge = atLarge(settings)
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		_, err := c.PgConn().Exec(ctx, settings).ReadAll()
 		return err
@@ -176,8 +179,8 @@ func (s *Store) exit() {
 
 func errClosed(op string) error { return coffer.Errorf(op, coffer.Unavailable, "the store is closed") }
 
-// Close waits for the calls under way, ends every Watch, and closes the connections. Later calls are Unavailable, and so
-// is a second Close.
+// Close waits for the calls under way, ends every Watch, and closes the connections. Later calls are Unavailable, and
+// so is a second Close.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {

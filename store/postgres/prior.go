@@ -27,8 +27,8 @@ type object struct {
 }
 
 // priors remembers what this process has lately read or written, so that a write that replaces it need not read it
-// first. It is a guess: each commit makes sure that it is right. There are two generations, the younger one takes what is
-// new or used; when it is full the older one is dropped.
+// first. It is a guess: each commit makes sure that it is right. There are two generations, the younger one takes what
+// is new or used; when it is full the older one is dropped.
 type priors struct {
 	mu         sync.Mutex
 	limit      int // bytes in both generations together

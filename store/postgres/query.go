@@ -24,8 +24,8 @@ const (
 	hold         = 10 * time.Second // how long a query of more than a page keeps its view of the database
 )
 
-// How ids are found. Each of these takes the vault as $1 and the id after which to begin as $2, and yields at most $3 ids,
-// in order.
+// How ids are found. Each of these takes the vault as $1 and the id after which to begin as $2, and yields at most $3
+// ids, in order.
 const (
 	// All objects that are present.
 	allIDs = `SELECT d.id FROM documents d WHERE d.vault = $1 AND d.id > $2 AND d.present ORDER BY d.id LIMIT $3::int8`
@@ -34,19 +34,21 @@ const (
 	tagIDs = `SELECT t.id FROM tags t WHERE t.vault = $1 AND t.tag = $4 AND t.id > $2 ORDER BY t.id LIMIT $3::int8`
 
 	// Those with a tag of the name $4.
-	nameIDs = `SELECT DISTINCT t.id FROM tags t WHERE t.vault = $1 AND t.name = $4 AND t.id > $2 ORDER BY t.id LIMIT $3::int8`
+	nameIDs = `SELECT DISTINCT t.id FROM tags t WHERE t.vault = $1 AND t.name = $4 AND t.id > $2 ORDER BY t.id
+		LIMIT $3::int8`
 
 	// Those with any of the tags $4.
 	anyIDs = `SELECT DISTINCT x.id FROM unnest($4::uuid[]) AS n (tag) CROSS JOIN LATERAL (
 	SELECT t.id FROM tags t WHERE t.vault = $1 AND t.tag = n.tag AND t.id > $2 ORDER BY t.id LIMIT $3::int8
 ) x ORDER BY x.id LIMIT $3::int8`
 
-	// Those for which there is a number of a filter in $5 such that they are in all lists ($4) of the filter: each entry of
-	// $4 belongs to the filter with the number beside it in $5, and $6 says how many entries a filter has, from number 1 on.
+	// Those for which there is a number of a filter in $5 such that they are in all lists ($4) of the filter: each entry
+	// of $4 belongs to the filter with the number beside it in $5, and $6 says how many entries a filter has, from number
+	// 1 on.
 	//
-	// Each step goes from an id to one that is greater: of each filter, to the greatest of the next ids in its lists, as no
-	// other before that can be in all of them; and of all filters to the least of those. It then looks whether that one is
-	// in all lists of a filter. So it costs what the shortest list holds, at most, and often much less.
+	// Each step goes from an id to one that is greater: of each filter, to the greatest of the next ids in its lists, as
+	// no other before that can be in all of them; and of all filters to the least of those. It then looks whether that one
+	// is in all lists of a filter. So it costs what the shortest list holds, at most, and often much less.
 	filterIDs = `SELECT z.id FROM (
 	WITH RECURSIVE walk (id, hit, hits) AS (
 		SELECT $2::uuid, false, 0::int8
@@ -67,7 +69,8 @@ const (
 				SELECT n.filter FROM unnest($4::uuid[], $5::int8[]) AS n (term, filter)
 				WHERE EXISTS (SELECT 1 FROM tags t WHERE t.vault = $1 AND t.%[1]s = n.term AND t.id = step.id)
 				GROUP BY n.filter
-				HAVING count(*) = (SELECT c.terms FROM unnest($6::int8[]) WITH ORDINALITY AS c (terms, filter) WHERE c.filter = n.filter)
+				HAVING count(*) = (SELECT c.terms FROM unnest($6::int8[]) WITH ORDINALITY AS c (terms, filter)
+					WHERE c.filter = n.filter)
 			) h
 		) test
 		WHERE walk.hits < $3::int8
@@ -77,7 +80,8 @@ const (
 
 // What is read of what is found. $%[2]d is how great a revision may be to be read at once.
 const (
-	documentsSQL = `SELECT f.id, r.sequence, r.rev, r.size, r.parents, r.stream_pending, r.stream_set, r.stream_chunks, r.stream_patch,
+	documentsSQL = `SELECT f.id, r.sequence, r.rev, r.size, r.parents, r.stream_pending, r.stream_set, r.stream_chunks,
+		r.stream_patch,
 	CASE WHEN r.size <= $%[2]d THEN r.tags END, CASE WHEN r.size <= $%[2]d THEN r.body END
 FROM (%[1]s) f LEFT JOIN LATERAL (
 	SELECT * FROM revisions WHERE revisions.vault = $1 AND revisions.id = f.id ORDER BY revisions.sequence DESC LIMIT 1
@@ -167,9 +171,9 @@ func make1s(n int) int8s {
 	return ones
 }
 
-// Query yields the documents that match; see [store.Store]. What fits on a page is read by one statement. What does not is
-// read in pages of one view of the database, and a connection is held for that: for at most ten seconds in all, lest a slow
-// consumer hold up others. From then on each page is of the state in which it is read.
+// Query yields the documents that match; see [store.Store]. What fits on a page is read by one statement. What does not
+// is read in pages of one view of the database, and a connection is held for that: for at most ten seconds in all, lest
+// a slow consumer hold up others. From then on each page is of the state in which it is read.
 func (s *Store) Query(ctx context.Context, v coffer.VaultID, q coffer.Query) iter.Seq2[*coffer.Document, error] {
 	const op = "postgres.Query"
 	return func(yield func(*coffer.Document, error) bool) {
@@ -308,7 +312,8 @@ func (p *pager) page(ctx context.Context, c *pgx.Conn, after coffer.ObjectID, ro
 		var id pgtype.UUID
 		var sequence, size pgtype.Int8
 		var r revisionRow
-		err := got.Scan(&id, &sequence, &r.rev, &size, &r.parents, &r.pending, &r.series, &r.chunks, &r.patch, &r.tags, &r.body)
+		err := got.Scan(&id, &sequence, &r.rev, &size, &r.parents, &r.pending, &r.series, &r.chunks, &r.patch, &r.tags,
+			&r.body)
 		if err != nil {
 			return nil, err
 		}
@@ -354,8 +359,8 @@ func (p *pager) ids(ctx context.Context, c *pgx.Conn, sql string, args []any) ([
 	return page, err
 }
 
-// large reads a document that was too large for its page; nil if it has been erased since, which it can only if the view
-// was given up.
+// large reads a document that was too large for its page; nil if it has been erased since, which it can only if the
+// view was given up.
 func (p *pager) large(ctx context.Context, w *view, f *found) error {
 	id := f.document.ID
 	var r revisionRow
@@ -489,7 +494,8 @@ func forms() (all []string) {
 		for strings.Contains(how, fmt.Sprintf("$%d", parameters+1)) {
 			parameters++
 		}
-		all = append(all, fmt.Sprintf(documentsSQL, how, parameters+1), fmt.Sprintf(idsSQL, how), fmt.Sprintf(countIDsSQL, how))
+		all = append(all, fmt.Sprintf(documentsSQL, how, parameters+1), fmt.Sprintf(idsSQL, how), fmt.Sprintf(countIDsSQL,
+			how))
 	}
 	return all
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// Bounds on a group, so that no call waits for too many others, and no message is large. A call that is larger by itself
-// makes a group of its own.
+// Bounds on a group, so that no call waits for too many others, and no message is large. A call that is larger by
+// itself makes a group of its own.
 const (
 	maxGroup      = 256
 	maxGroupBytes = 1 << 20

@@ -3,11 +3,9 @@ package postgres
 import (
 	"context"
 	"strconv"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // What Rebuild does with a page: take out what is not as it should be, and put in what is not there.
@@ -44,7 +42,8 @@ ON CONFLICT (vault) DO NOTHING`
 	LEFT JOIN (SELECT r.vault, sum(r.size) AS n FROM revisions r GROUP BY r.vault) r ON r.vault = v.vault
 	LEFT JOIN (SELECT c.vault, sum(c.size) AS n FROM chunks c GROUP BY c.vault) c ON c.vault = v.vault
 	LEFT JOIN (SELECT f.vault, max(f.number) AS n FROM feed f GROUP BY f.vault) f ON f.vault = v.vault
-	WHERE v.documents <> coalesce(d.n, 0) OR v.bytes <> coalesce(r.n, 0) + coalesce(c.n, 0) OR v.changes <> coalesce(f.n, 0)
+	WHERE v.documents <> coalesce(d.n, 0) OR v.bytes <> coalesce(r.n, 0) + coalesce(c.n, 0) OR v.changes <>
+		coalesce(f.n, 0)
 ) x WHERE vaults.vault = x.vault`
 )
 
@@ -56,22 +55,12 @@ func (s *Store) Rebuild(ctx context.Context, report func(string)) error {
 		return err
 	}
 	defer s.exit()
-	var c *pgxpool.Conn
-	err := s.acquire(ctx, func(ctx context.Context, got *pgxpool.Conn) error {
-		c = got
-		_, err := c.Exec(ctx, "SET statement_timeout = 0")
-		return err
-	})
+	c, err := s.apart(ctx)
 	if err != nil {
 		return failure(ctx, op, err)
 	}
-	defer c.Release()
-	defer func() { // a connection that is set otherwise is not for others
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = c.Conn().Close(ctx)
-	}()
-	r := &rebuilding{c: c.Conn()}
+	defer c.part()
+	r := &rebuilding{c: c.Conn.Conn(), atLarge: s.atLarge}
 	err = r.run(ctx)
 	s.health.note(ctx, err)
 	r.tell(report)
@@ -81,6 +70,7 @@ func (s *Store) Rebuild(ctx context.Context, report func(string)) error {
 // A rebuilding is a Rebuild under way, and what it has put right.
 type rebuilding struct {
 	c                                           *pgx.Conn
+	atLarge                                     string
 	extra, missing, rivals, chunks, lost, usage int64
 }
 
@@ -107,6 +97,9 @@ func (r *rebuilding) run(ctx context.Context) error {
 		return err
 	}
 	if err := r.addMissing(ctx); err != nil {
+		return err
+	}
+	if _, err := r.c.PgConn().Exec(ctx, r.atLarge).ReadAll(); err != nil {
 		return err
 	}
 	for _, q := range []struct {

@@ -17,8 +17,8 @@ import (
 // tagsForm is the first byte of a column of tags: the form of what follows.
 const tagsForm = 1
 
-// encodeTags writes the tags of a revision: form, and for each tag unique (0 or 1) and the texts of key, name and value,
-// each after its length as an unsigned varint in its shortest form.
+// encodeTags writes the tags of a revision: form, and for each tag unique (0 or 1) and the texts of key, name and
+// value, each after its length as an unsigned varint in its shortest form.
 func encodeTags(tags []coffer.Tag) []byte {
 	size := 1
 	for i := range tags {
@@ -118,8 +118,8 @@ func decodePlace(b []byte) (uint64, error) {
 
 func errRecord() error { return coffer.Errorf("store", coffer.Corrupt, "a record does not decode") }
 
-// A term is what documents are found by: the hash of a tag or of a tag's name. It is the first 16 bytes of a SHA-256, so
-// that what an index holds is small: a vault's writers could make two of their own tags collide with 2^64 work, and
+// A term is what documents are found by: the hash of a tag or of a tag's name. It is the first 16 bytes of a SHA-256,
+// so that what an index holds is small: a vault's writers could make two of their own tags collide with 2^64 work, and
 // would only mislead themselves.
 type term [16]byte
 
@@ -201,13 +201,3 @@ type (
 )
 
 func uuid(b [16]byte) pgtype.UUID { return pgtype.UUID{Bytes: b, Valid: true} }
-
-// next returns the id that follows, or false after the greatest.
-func next(id coffer.ObjectID) (coffer.ObjectID, bool) {
-	for i := len(id) - 1; i >= 0; i-- {
-		if id[i]++; id[i] != 0 {
-			return id, true
-		}
-	}
-	return id, false
-}

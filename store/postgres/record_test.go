@@ -38,7 +38,8 @@ func TestIndex(t *testing.T) {
 		t.Fatalf("index %+v", x)
 	}
 	var gone, come index
-	indexOf([]coffer.Tag{plain}).differ(x, func(p posting) { gone = append(gone, p) }, func(p posting) { come = append(come, p) })
+	indexOf([]coffer.Tag{plain}).differ(x, func(p posting) { gone = append(gone, p) },
+		func(p posting) { come = append(come, p) })
 	if len(gone) != 1 || len(come) != 1 || !gone[0].exclusive || come[0].exclusive {
 		t.Fatalf("gone %+v, come %+v: a tag that is no longer unique is another posting", gone, come)
 	}
@@ -48,7 +49,8 @@ func TestIndex(t *testing.T) {
 func FuzzTags(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{tagsForm})
-	f.Add(encodeTags([]coffer.Tag{{Key: "k", Name: strings.Repeat("n", 300), Value: "v", Unique: true}, {Key: "\xff", Name: "\x00"}}))
+	f.Add(encodeTags([]coffer.Tag{{Key: "k", Name: strings.Repeat("n", 300), Value: "v", Unique: true}, {Key: "\xff",
+		Name: "\x00"}}))
 	f.Add([]byte{tagsForm, 0, 0x80, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		tags, err := decodeTags(b)
@@ -99,7 +101,8 @@ func TestPayload(t *testing.T) {
 	const name = "abcdefghijk"
 	many := make(map[coffer.VaultID]struct{})
 	for i := range 1000 {
-		if _, got := decodePayload(encodePayload(name, many)); i > 0 && len(got) != i && !reflect.DeepEqual(got, []coffer.VaultID{{}}) {
+		if _, got := decodePayload(encodePayload(name, many)); i > 0 && len(got) != i && !reflect.DeepEqual(got,
+			[]coffer.VaultID{{}}) {
 			t.Fatalf("%d vaults are told as %d", i, len(got))
 		}
 		if n := len(encodePayload(name, many)); n > maxPayload {
@@ -123,7 +126,8 @@ func FuzzURL(f *testing.F) {
 		f.Add(url)
 	}
 	f.Fuzz(func(t *testing.T, url string) {
-		if strings.Contains(url, "service") || strings.Contains(url, "file") || strings.Contains(url, "ssl") && !strings.Contains(url, "SECRET") {
+		if strings.Contains(url, "service") || strings.Contains(url, "file") || strings.Contains(url, "ssl") &&
+			!strings.Contains(url, "SECRET") {
 			return // they name files of this machine
 		}
 		var o Options

@@ -13,8 +13,8 @@ import (
 	"github.com/cofferhq/coffer/store"
 )
 
-// The statements of a commit, in their order. Each takes its rows as arrays, so that a group needs each once. They fail by
-// themselves when something is not as it was taken to be, always with one of the codes of [broken]:
+// The statements of a commit, in their order. Each takes its rows as arrays, so that a group needs each once. They fail
+// by themselves when something is not as it was taken to be, always with one of the codes of [broken]:
 //
 //   - a row that must not be there: by its unique index (23505);
 //   - a law or a limit: by a NULL where there must be none (23502), which is also how the lack of a vault's row shows;
@@ -45,14 +45,16 @@ RETURNING vaults.vault, vaults.changes`
 
 	// Of an object, number counts back from the vault's last change: it is known only here.
 	insertSQL = `INSERT INTO documents (vault, id, present, sequence, number, rev, size, chunks)
-SELECT n.vault, n.id, true, n.sequence, (SELECT v.changes FROM vaults v WHERE v.vault = n.vault) - n.back, n.rev, n.size, 0
+SELECT n.vault, n.id, true, n.sequence, (SELECT v.changes FROM vaults v
+	WHERE v.vault = n.vault) - n.back, n.rev, n.size, 0
 FROM unnest($1::uuid[], $2::uuid[], $3::int8[], $4::int8[], $5::bytea[], $6::int8[])
 	AS n (vault, id, sequence, back, rev, size)`
 
 	replaceSQL = `WITH u AS (
 	UPDATE documents SET sequence = n.sequence, rev = n.rev, size = n.size, chunks = n.chunks,
 		number = (SELECT v.changes FROM vaults v WHERE v.vault = n.vault) - n.back
-	FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::int8[], $5::int8[], $6::int8[], $7::bytea[], $8::int8[], $9::int8[])
+	FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::int8[], $5::int8[], $6::int8[], $7::bytea[], $8::int8[],
+		$9::int8[])
 		AS n (vault, id, base, had, sequence, back, rev, size, chunks)
 	WHERE documents.vault = n.vault AND documents.id = n.id AND documents.present AND documents.rev = n.base
 		AND documents.chunks = n.had
@@ -105,7 +107,8 @@ WHERE tags.vault = n.vault AND tags.tag = n.tag AND tags.id = n.id`
 SELECT n.vault, n.tag, n.name, n.id, n.exclusive
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bool[]) AS n (vault, tag, name, id, exclusive)`
 
-	forgetSQL = `DELETE FROM chunks USING unnest($1::uuid[], $2::uuid[], $3::int8[], $4::bytea[]) AS n (vault, id, series, place)
+	forgetSQL = `DELETE FROM chunks USING unnest($1::uuid[], $2::uuid[], $3::int8[], $4::bytea[])
+		AS n (vault, id, series, place)
 WHERE chunks.vault = n.vault AND chunks.id = n.id AND chunks.series = n.series AND chunks.place = n.place`
 
 	chunkSQL = `INSERT INTO chunks (vault, id, series, place, size, sum, blob)
@@ -114,7 +117,8 @@ FROM unnest($1::uuid[], $2::uuid[], $3::int8[], $4::bytea[], $5::int8[], $6::byt
 	AS n (vault, id, series, place, size, sum, blob)`
 
 	recordSQL = `INSERT INTO feed (vault, number, kind, id, sequence, rev, author, at)
-SELECT n.vault, (SELECT v.changes FROM vaults v WHERE v.vault = n.vault) - n.back, n.kind, n.id, n.sequence, n.rev, n.author, n.at
+SELECT n.vault, (SELECT v.changes FROM vaults v WHERE v.vault = n.vault) - n.back, n.kind, n.id, n.sequence, n.rev,
+	n.author, n.at
 FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::bytea[], $7::bytea[], $8::timestamptz[])
 	AS n (vault, back, kind, id, sequence, rev, author, at)`
 )

@@ -8,7 +8,8 @@ import (
 	"github.com/cofferhq/coffer/store"
 )
 
-const statsSQL = `SELECT count(*), coalesce(sum(documents), 0)::int8, coalesce(sum(bytes), 0)::int8, coalesce(sum(changes), 0)::int8
+const statsSQL = `SELECT count(*), coalesce(sum(documents), 0)::int8, coalesce(sum(bytes), 0)::int8,
+	coalesce(sum(changes), 0)::int8
 FROM vaults WHERE changes > 0`
 
 // Stats counts what the store holds; see [store.Meter]. Disk is zero where the server does not tell.
@@ -36,4 +37,5 @@ func (s *Store) Stats(ctx context.Context) (store.Stats, error) {
 }
 
 // diskSQL asks for what only some servers tell; see [lenient].
-const diskSQL = `SELECT coalesce(sum(pg_total_relation_size(t.name::regclass)), 0)::int8 FROM unnest($1::text[]) AS t (name)`
+const diskSQL = `SELECT coalesce(sum(pg_total_relation_size(t.name::regclass)), 0)::int8
+	FROM unnest($1::text[]) AS t (name)`

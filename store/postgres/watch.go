@@ -17,10 +17,10 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// A process tells others that vaults have grown by notifications on this channel. The payload is the name of the process,
-// and the ids of the vaults, each after a blank, in unpadded base64url; or "*" in place of the ids, when there are too many.
-// A process that watches says so with "?", at first and every [quiet] again. To whoever is new the others say "*", since it
-// may have missed what was not told to nobody: a process that watches alone tells nothing.
+// A process tells others that vaults have grown by notifications on this channel. The payload is the name of the
+// process, and the ids of the vaults, each after a blank, in unpadded base64url; or "*" in place of the ids, when there
+// are too many. A process that watches says so with "?", at first and every [quiet] again. To whoever is new the others
+// say "*", since it may have missed what was not told to nobody: a process that watches alone tells nothing.
 const channel = "coffer"
 
 const (
@@ -175,8 +175,8 @@ func encodePayload(name string, vaults map[coffer.VaultID]struct{}) string {
 	return b.String()
 }
 
-// decodePayload returns the process that sent a payload and the vaults that it names; none if it only says that it watches.
-// What is not of this form, and "*", names the zero vault: something happened.
+// decodePayload returns the process that sent a payload and the vaults that it names; none if it only says that it
+// watches. What is not of this form, and "*", names the zero vault: something happened.
 func decodePayload(p string) (name string, vaults []coffer.VaultID) {
 	any := []coffer.VaultID{{}}
 	name, ids, ok := strings.Cut(p, " ")

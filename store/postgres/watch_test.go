@@ -54,7 +54,8 @@ func TestWatch(t *testing.T) {
 	expect(t, theirs, coffer.VaultID{1}, aWhile)
 
 	// The connection is lost: it looks for itself, and listens again.
-	run(t, url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'
+	run(t, url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+		AND query LIKE 'LISTEN%'
 		OR datname = current_database() AND query LIKE '%pg_notify%' AND application_name = 'coffer'`)
 	expect(t, grew, coffer.VaultID{}, aWhile)
 	v := coffer.VaultID{77}
