@@ -14,8 +14,8 @@ import (
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
-// Admission bounds how many requests are served at once, by their size, before anything is known of who asks. Zero members
-// take the default.
+// Admission bounds how many requests are served at once, by their size, before anything is known of who asks. Zero
+// members take the default.
 type Admission struct {
 	Small     int           // with a body of at most 64 KiB, or none; 512
 	Medium    int           // with one of at most 1 MiB, and those for a chunk; 128
@@ -104,8 +104,8 @@ func newEntrances(a Admission) *entrances {
 	return e
 }
 
-// enter lets a request in, perhaps after a while, and returns what is to be called when it was answered; nil if there are
-// too many.
+// enter lets a request in, perhaps after a while, and returns what is to be called when it was answered; nil if there
+// are too many.
 func (e *entrances) enter(ctx context.Context, t tier) (leave func()) {
 	in := &e.tiers[t]
 	leave = func() { <-in.slots }
@@ -132,15 +132,15 @@ func (e *entrances) enter(ctx context.Context, t tier) (leave func()) {
 	return nil
 }
 
-// Of the body of a request that is refused so much is read, for so long: a client that is still sending would not see the
-// answer.
+// Of the body of a request that is refused so much is read, for so long: a client that is still sending would not see
+// the answer.
 const (
 	refusalBody = 2 << 20
 	refusalTime = time.Second
 )
 
-// retrySeconds is after how many seconds those who were refused are to try again: one to so many, so that they do not all
-// come back at once.
+// retrySeconds is after how many seconds those who were refused are to try again: one to so many, so that they do not
+// all come back at once.
 const retrySeconds = 3
 
 // refuse answers a request that was not let in, in the form of the wire's problems.

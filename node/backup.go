@@ -16,8 +16,8 @@ import (
 	"github.com/cofferhq/coffer/store"
 )
 
-// A Manifest says what a backup is: a folder laid out as a data folder is, with this as its file backup.json. It is written
-// last: a folder without one is no whole backup.
+// A Manifest says what a backup is: a folder laid out as a data folder is, with this as its file backup.json. It is
+// written last: a folder without one is no whole backup.
 type Manifest struct {
 	Format  int       `json:"format"` // of the manifest and the folder's layout
 	Version string    `json:"version,omitempty"`
@@ -42,11 +42,12 @@ const (
 	maxKeyFile     = 1 << 20
 )
 
-// Backup copies the disks into a new folder, while they are being used or not, and returns what was copied: documents as
-// they were at one moment not before the call, every chunk that these name, and the keys. Chunks in a bucket stay there.
+// Backup copies the disks into a new folder, while they are being used or not, and returns what was copied: documents
+// as they were at one moment not before the call, every chunk that these name, and the keys. Chunks in a bucket stay
+// there.
 //
-// Conflict when the folder is there already, or another backup is under way; Invalid for a store that cannot be copied so.
-// After a failure the folder is not there.
+// Conflict when the folder is there already, or another backup is under way; Invalid for a store that cannot be copied
+// so. After a failure the folder is not there.
 func (d *Disks) Backup(ctx context.Context, dir string) (m *Manifest, err error) {
 	const op = "backup"
 	documents, ok := d.documents.(store.Checkpointer)
@@ -110,8 +111,8 @@ func (d *Disks) Backup(ctx context.Context, dir string) (m *Manifest, err error)
 	return m, nil
 }
 
-// copyStores copies documents and then chunks. A chunk that the copied documents name was there when they were copied; what
-// is released from before that moment on is not removed until the chunks are copied, too.
+// copyStores copies documents and then chunks. A chunk that the copied documents name was there when they were copied;
+// what is released from before that moment on is not removed until the chunks are copied, too.
 func (d *Disks) copyStores(ctx context.Context, documents store.Checkpointer, dir string) (err error) {
 	if d.files != nil {
 		release := d.chunks.hold()

@@ -28,15 +28,16 @@ import (
 func restored(t *testing.T, from string) string {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "restored")
-	_, err := node.Restore(t.Context(), from, node.Config{Data: data}, func(what string) { t.Errorf("restored: %s", what) }, nil)
+	_, err := node.Restore(t.Context(), from, node.Config{Data: data},
+		func(what string) { t.Errorf("restored: %s", what) }, nil)
 	if err != nil {
 		t.Fatalf("restore: %v", err)
 	}
 	return data
 }
 
-// TestBackupUnderLoad makes backups of a node that inserts, replaces and erases documents with chunks as fast as it can. In
-// each of them every chunk that a document names is there, and what was acknowledged before it began.
+// TestBackupUnderLoad makes backups of a node that inserts, replaces and erases documents with chunks as fast as it
+// can. In each of them every chunk that a document names is there, and what was acknowledged before it began.
 func TestBackupUnderLoad(t *testing.T) {
 	const origin = "http://127.0.0.1:4747"
 	data := filepath.Join(t.TempDir(), "data")
@@ -281,8 +282,9 @@ func TestRestoreFails(t *testing.T) {
 		want   coffer.Kind
 		says   string
 	}{
-		"no manifest":     {remove("backup.json"), coffer.Invalid, "no backup"},
-		"half a manifest": {edit("backup.json", func(b []byte) []byte { return b[:len(b)/2] }), coffer.Corrupt, "backup.json"},
+		"no manifest": {remove("backup.json"), coffer.Invalid, "no backup"},
+		"half a manifest": {edit("backup.json", func(b []byte) []byte { return b[:len(b)/2] }), coffer.Corrupt,
+			"backup.json"},
 		"a later manifest": {edit("backup.json", func(b []byte) []byte {
 			return bytes.Replace(b, []byte(`"format":1`), []byte(`"format":2`), 1)
 		}), coffer.Unavailable, "later version"},
@@ -345,19 +347,23 @@ func TestRestore(t *testing.T) {
 	}
 	discard := func(string) {}
 	for _, at := range []string{data, inhabited} {
-		if _, err := node.Restore(t.Context(), backup, node.Config{Data: at}, discard, nil); !errors.Is(err, coffer.Conflict) {
+		_, err := node.Restore(t.Context(), backup, node.Config{Data: at}, discard, nil)
+		if !errors.Is(err, coffer.Conflict) {
 			t.Errorf("over something: %v", err)
 		}
 	}
-	_, err := node.Restore(t.Context(), backup, node.Config{Data: filepath.Join(t.TempDir(), "d"), Store: "postgres://h/d"}, discard, nil)
+	_, err := node.Restore(t.Context(), backup,
+		node.Config{Data: filepath.Join(t.TempDir(), "d"), Store: "postgres://h/d"}, discard, nil)
 	if !errors.Is(err, coffer.Invalid) {
 		t.Errorf("into a database: %v", err)
 	}
-	if _, err := node.Open(t.Context(), node.Config{Data: backup, Listen: "127.0.0.1:0"}); !errors.Is(err, coffer.Invalid) {
+	_, err = node.Open(t.Context(), node.Config{Data: backup, Listen: "127.0.0.1:0"})
+	if !errors.Is(err, coffer.Invalid) {
 		t.Errorf("a node in a backup: %v", err)
 	}
 	for name, at := range map[string]string{
-		"an empty folder": t.TempDir(), "none": filepath.Join(t.TempDir(), "a"), "far below": filepath.Join(t.TempDir(), "a", "b", "c"),
+		"an empty folder": t.TempDir(), "none": filepath.Join(t.TempDir(), "a"),
+		"far below": filepath.Join(t.TempDir(), "a", "b", "c"),
 	} {
 		var last node.Census
 		if _, err := node.Restore(t.Context(), backup, node.Config{Data: at}, func(what string) { t.Error(what) },

@@ -18,11 +18,11 @@ type Census struct {
 	Bytes  int64 `json:"bytes"`  // of them
 }
 
-// Check reads everything that the disks hold and calls report with a sentence for each thing that is wrong: what the store
-// finds (see [store.Store]), and a chunk that is missing, unreadable, or not what was recorded. It calls progress, unless it
-// is nil, after every chunk. The sentences hold no identifiers. It needs the same little memory for any node, and returns an
-// error only when it could not go on. Chunks that nothing names are no fault: a crash leaves them, and a node that runs
-// removes them.
+// Check reads everything that the disks hold and calls report with a sentence for each thing that is wrong: what the
+// store finds (see [store.Store]), and a chunk that is missing, unreadable, or not what was recorded. It calls
+// progress, unless it is nil, after every chunk. The sentences hold no identifiers. It needs the same little memory
+// for any node, and returns an error only when it could not go on. Chunks that nothing names are no fault: a crash
+// leaves them, and a node that runs removes them.
 func (d *Disks) Check(ctx context.Context, report func(string), progress func(Census)) error {
 	var c Census
 	buffer := make([]byte, 128<<10)

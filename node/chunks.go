@@ -7,8 +7,8 @@ import (
 	"github.com/cofferhq/coffer/store/blob"
 )
 
-// chunks is a keeper of chunks that can hold deletions back for a while: a backup copies the documents first and then the
-// chunks that they name, while the node goes on releasing chunks.
+// chunks is a keeper of chunks that can hold deletions back for a while: a backup copies the documents first and then
+// the chunks that they name, while the node goes on releasing chunks.
 type chunks struct {
 	blob.Store
 	mu     sync.RWMutex // held for writing by who changes held, for reading by who deletes
@@ -49,7 +49,8 @@ func (c *chunks) DeleteAll(ctx context.Context, prefix string) error {
 	return nil
 }
 
-// hold returns once no deletion is under way, and holds back those to come until release is called, which carries them out.
+// hold returns once no deletion is under way, and holds back those to come until release is called, which carries them
+// out.
 func (c *chunks) hold() (release func(context.Context) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

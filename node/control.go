@@ -20,9 +20,9 @@ import (
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
-// The control socket is a Unix socket in the data folder, of mode 0600, at which a running node answers whoever may read its
-// data anyway: what it is doing, and a request to make a backup. Only this package speaks at it, and the protocol may change
-// from one version to the next.
+// The control socket is a Unix socket in the data folder, of mode 0600, at which a running node answers whoever may
+// read its data anyway: what it is doing, and a request to make a backup. Only this package speaks at it, and the
+// protocol may change from one version to the next.
 
 const controlFile = "control.sock"
 
@@ -151,8 +151,8 @@ func (r *Running) Stats(ctx context.Context) (*Stats, error) {
 	return s, r.ask(ctx, http.MethodGet, "/stats", nil, s)
 }
 
-// Backup lets the node make a backup in a folder, which is given by its absolute path; see [Disks.Backup]. It is broken off
-// when ctx ends.
+// Backup lets the node make a backup in a folder, which is given by its absolute path; see [Disks.Backup]. It is
+// broken off when ctx ends.
 func (r *Running) Backup(ctx context.Context, dir string) (*Manifest, error) {
 	m := new(Manifest)
 	return m, r.ask(ctx, http.MethodPost, "/backup", []byte(dir), m)
@@ -191,7 +191,8 @@ func (r *Running) ask(ctx context.Context, method, path string, body []byte, ans
 	return nil
 }
 
-// shortened returns a path to a folder that is short enough for sockets in it, if the system has one, until done is called.
+// shortened returns a path to a folder that is short enough for sockets in it, if the system has one, until done is
+// called.
 func shortened(folder string) (path string, done func(), err error) {
 	if len(folder)+len(controlFile) < maxSocketPath {
 		return folder, func() {}, nil

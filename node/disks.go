@@ -31,8 +31,9 @@ type Disks struct {
 	backups   sync.Mutex   // held by the one that is under way
 }
 
-// OpenDisks opens the disks of a node that exists and does not run. Of c just what says where they are is needed; without
-// a data folder, both must be elsewhere. NotExist when there is no node in the data folder; Locked when a node uses it.
+// OpenDisks opens the disks of a node that exists and does not run. Of c just what says where they are is needed;
+// without a data folder, both must be elsewhere. NotExist when there is no node in the data folder; Locked when a node
+// uses it.
 func OpenDisks(ctx context.Context, c Config) (*Disks, error) {
 	const op = "data folder"
 	c.setDefaults()
@@ -81,8 +82,8 @@ func (c *Config) disks() (*Disks, error) {
 	return &Disks{config: *c, log: c.Log}, nil
 }
 
-// open opens the stores: first those that make nothing, then those that make what is lacking. After a failure nothing is
-// there that was not there before, but for tables in an empty database when the bucket cannot be made.
+// open opens the stores: first those that make nothing, then those that make what is lacking. After a failure nothing
+// is there that was not there before, but for tables in an empty database when the bucket cannot be made.
 func (d *Disks) open(ctx context.Context) (err error) {
 	c := d.config
 	var bucket blob.Store
@@ -164,8 +165,8 @@ func (d *Disks) embedded() error {
 	return nil
 }
 
-// misconfigured returns an error of a server as one of what the operator wrote, if a server was reached and does not know
-// what was asked for, or who asks.
+// misconfigured returns an error of a server as one of what the operator wrote, if a server was reached and does not
+// know what was asked for, or who asks.
 func misconfigured(err error) error {
 	switch coffer.KindOf(err) {
 	case coffer.NotExist, coffer.Denied:
@@ -207,8 +208,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// Rebuild makes what the store derives from documents anew, if it can; see [store.Rebuilder]. It is Invalid for one that
-// cannot.
+// Rebuild makes what the store derives from documents anew, if it can; see [store.Rebuilder]. It is Invalid for one
+// that cannot.
 func (d *Disks) Rebuild(ctx context.Context, report func(string)) error {
 	r, ok := d.documents.(store.Rebuilder)
 	if !ok {

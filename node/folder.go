@@ -23,8 +23,8 @@ const (
 	restoring    = ".restoring"  // below a data folder: a restore that is under way, or was cut off
 )
 
-// openFolder makes the data folder if there is none and locks it. Locked when another process has done so, Invalid when the
-// folder is no data folder, Unavailable when it cannot be written to. After a failure nothing was made.
+// openFolder makes the data folder if there is none and locks it. Locked when another process has done so, Invalid
+// when the folder is no data folder, Unavailable when it cannot be written to. After a failure nothing was made.
 func openFolder(path string) (f *folder, err error) {
 	const op = "data folder"
 	there, err := inhabited(path)
@@ -71,7 +71,7 @@ var errLocked = errors.New("locked")
 // unwritable is the error for a data folder in which nothing can be made.
 func unwritable(err error) error {
 	return coffer.Errorf("data folder", coffer.Unavailable,
-		"cannot be written to ("+withoutPath(err).Error()+"): make it writable for this user, or give another one with --data")
+		"cannot be written to ("+withoutPath(err).Error()+"): make it writable for this user, or give another with --data")
 }
 
 // inhabited reports whether there is anything in a folder. A folder that is absent has nothing in it.

@@ -13,8 +13,8 @@ import (
 	"github.com/cofferhq/coffer/store"
 )
 
-// An installation is what all nodes on one database have in common. It is a document in a vault of its own, in the store
-// that they share, written by the first of them.
+// An installation is what all nodes on one database have in common. It is a document in a vault of its own, in the
+// store that they share, written by the first of them.
 type installation struct {
 	Version int    `json:"version"` // of this form
 	Origin  string `json:"origin"`  // of which all URLs are made
@@ -73,8 +73,8 @@ func (n *Node) install(ctx context.Context, i *installation) (*installation, err
 	return there, err
 }
 
-// join makes the node one of those that share its store: with the same keys and the same origin, or not at all. Keys are
-// made only for the first one.
+// join makes the node one of those that share its store: with the same keys and the same origin, or not at all. Keys
+// are made only for the first one.
 func (n *Node) join(ctx context.Context) error {
 	const op = "installation"
 	const copies = "copy node.json, node.key and log.key from the data folder of the first node"

@@ -45,8 +45,8 @@ func (j *journal) String() string {
 
 func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
-// TestTooManyRequests sends 2,000 requests at once to a node that serves four: each is answered, with what was asked for or
-// with when to try again, and the node is as before afterwards.
+// TestTooManyRequests sends 2,000 requests at once to a node that serves four: each is answered, with what was asked
+// for or with when to try again, and the node is as before afterwards.
 func TestTooManyRequests(t *testing.T) {
 	r := start(t, node.Config{Data: t.TempDir(), Admission: node.Admission{Small: 4, Wait: 20 * time.Millisecond}})
 	v := r.vault(t, nil)
@@ -149,7 +149,9 @@ func TestTiersApart(t *testing.T) {
 		_, text := get(t, http.DefaultClient, r.Origin()+"/metrics")
 		return strings.Contains(text, fmt.Sprintf("coffer_requests_%s{tier=%q} %d\n", name, tier, n))
 	}
-	until(t, "a follower and an upload", func() bool { return status("follower", "in_flight", 1) && status("large", "in_flight", 1) })
+	until(t, "a follower and an upload", func() bool {
+		return status("follower", "in_flight", 1) && status("large", "in_flight", 1)
+	})
 	ref, b := chunk(1, 1_200_000)
 	if err := v.PutChunk(t.Context(), d.ID, ref, bytes.NewReader(b)); !errors.Is(err, coffer.Exhausted) {
 		t.Errorf("a second upload: %v, want %v", err, coffer.Exhausted)
@@ -263,7 +265,8 @@ func TestStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer disks.Close()
-	if s, err = disks.Stats(t.Context(), true); err != nil || s.Documents.Documents != 3 || s.Chunks.Count != 1 || s.Node != nil {
+	s, err = disks.Stats(t.Context(), true)
+	if err != nil || s.Documents.Documents != 3 || s.Chunks.Count != 1 || s.Node != nil {
 		t.Errorf("of a node at rest: %+v, %v", s, err)
 	}
 	left, err := os.ReadDir(data)

@@ -70,8 +70,9 @@ type levels struct {
 // What levels describe.
 var (
 	inFlight = prometheus.NewDesc("coffer_requests_in_flight", "Requests being served, by tier.", []string{"tier"}, nil)
-	waiting  = prometheus.NewDesc("coffer_requests_waiting", "Requests waiting to be let in, by tier.", []string{"tier"}, nil)
-	refused  = prometheus.NewDesc("coffer_requests_refused_total",
+	waiting  = prometheus.NewDesc("coffer_requests_waiting",
+		"Requests waiting to be let in, by tier.", []string{"tier"}, nil)
+	refused = prometheus.NewDesc("coffer_requests_refused_total",
 		"Requests that were not let in because there were too many, by tier.", []string{"tier"}, nil)
 
 	storeGauges = []struct {
@@ -86,7 +87,7 @@ var (
 			func(s *DocumentStats) int64 { return s.Bytes }},
 		{prometheus.NewDesc("coffer_store_changes", "Changes in all feeds.", nil, nil),
 			func(s *DocumentStats) int64 { return s.Changes }},
-		{prometheus.NewDesc("coffer_store_disk_bytes", "Bytes that the store takes on its disk or in its database.", nil, nil),
+		{prometheus.NewDesc("coffer_store_disk_bytes", "Bytes on the store's disk or in its database.", nil, nil),
 			func(s *DocumentStats) int64 { return s.Disk }},
 		{prometheus.NewDesc("coffer_store_memory_bytes", "Bytes of the store's caches and buffers.", nil, nil),
 			func(s *DocumentStats) int64 { return s.Memory }},

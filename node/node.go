@@ -219,7 +219,9 @@ func (c *Config) tls() (*tls.Config, error) {
 		if err != nil {
 			return nil, coffer.E(op, coffer.Invalid, err)
 		}
-		return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
+		return &tls.Config{
+			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		}, nil
 	}
 	return nil, nil
 }
@@ -239,7 +241,8 @@ func (c *Config) origin(addr net.Addr) (string, error) {
 	origin := strings.TrimSuffix(c.Origin, "/")
 	u, err := url.Parse(origin)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
-		return "", coffer.Errorf("node origin", coffer.Invalid, "must be scheme, host and perhaps port, as in https://vault.example")
+		return "", coffer.Errorf("node origin", coffer.Invalid,
+			"must be scheme, host and perhaps port, as in https://vault.example")
 	}
 	return origin, nil
 }
@@ -360,7 +363,8 @@ func (n *Node) Check(ctx context.Context, report func(string)) error {
 	return n.disks.Check(ctx, report, nil)
 }
 
-// Backup copies what the node keeps into a new folder; see [Disks.Backup]. The node goes on meanwhile, but removes no chunks.
+// Backup copies what the node keeps into a new folder; see [Disks.Backup]. The node goes on meanwhile, but removes no
+// chunks.
 func (n *Node) Backup(ctx context.Context, dir string) (*Manifest, error) {
 	return n.disks.Backup(ctx, dir)
 }

@@ -12,17 +12,21 @@ import (
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
-// Restore makes a data folder of a backup. It copies the backup, verifies that it is whole, and checks everything in the
-// copy as [Disks.Check] does, before there is a data folder; the backup is only read. Of c it uses what says where the disks
-// are to be: chunks that the backup does not hold must be in c.Blobs.
+// Restore makes a data folder of a backup. It copies the backup, verifies that it is whole, and checks everything in
+// the copy as [Disks.Check] does, before there is a data folder; the backup is only read. Of c it uses what says where
+// the disks are to be: chunks that the backup does not hold must be in c.Blobs.
 //
-// Conflict when there is something in the data folder; Invalid when the backup is none, or not a whole one; Corrupt when it
-// is damaged: report was called then, with a sentence for each thing that is wrong. After a failure nothing was made.
-func Restore(ctx context.Context, from string, c Config, report func(string), progress func(Census)) (m *Manifest, err error) {
+// Conflict when there is something in the data folder; Invalid when the backup is none, or not a whole one; Corrupt
+// when it is damaged: report was called then, with a sentence for each thing that is wrong. After a failure nothing
+// was made.
+func Restore(
+	ctx context.Context, from string, c Config, report func(string), progress func(Census),
+) (m *Manifest, err error) {
 	const op = "restore"
 	c.setDefaults()
 	if c.Store != "" {
-		return nil, coffer.Errorf(op, coffer.Invalid, "a backup holds an embedded store: it cannot be restored into a database")
+		return nil, coffer.Errorf(op, coffer.Invalid,
+			"a backup holds an embedded store: it cannot be restored into a database")
 	}
 	if _, err := c.disks(); err != nil {
 		return nil, err
@@ -32,7 +36,8 @@ func Restore(ctx context.Context, from string, c Config, report func(string), pr
 	}
 	switch {
 	case m.Chunks == nil && c.Blobs == "":
-		return nil, coffer.Errorf(op, coffer.Invalid, "the chunks of this node are in a bucket: say in which one, with --blobs")
+		return nil, coffer.Errorf(op, coffer.Invalid,
+			"the chunks of this node are in a bucket: say in which one, with --blobs")
 	case m.Chunks != nil && c.Blobs != "":
 		return nil, coffer.Errorf(op, coffer.Invalid, "the backup holds the chunks, which cannot be restored into a bucket")
 	}
@@ -41,7 +46,8 @@ func Restore(ctx context.Context, from string, c Config, report func(string), pr
 		return nil, err
 	}
 	if there {
-		return nil, coffer.Errorf(op, coffer.Conflict, "there is something in the data folder: a backup is restored into an empty one")
+		return nil, coffer.Errorf(op, coffer.Conflict,
+			"there is something in the data folder: a backup is restored into an empty one")
 	}
 	made, err := absent(c.Data)
 	if err != nil {
@@ -57,7 +63,8 @@ func Restore(ctx context.Context, from string, c Config, report func(string), pr
 		return nil, unwritable(err)
 	}
 	if err := os.Mkdir(work, 0o700); errors.Is(err, fs.ErrExist) {
-		return nil, coffer.Errorf(op, coffer.Conflict, "another restore is under way or was cut off: remove the folder that ends in "+restoring)
+		return nil, coffer.Errorf(op, coffer.Conflict,
+			"another restore is under way or was cut off: remove the folder that ends in "+restoring)
 	} else if err != nil {
 		return nil, unwritable(err)
 	}

@@ -17,9 +17,9 @@ var variable = map[string]string{
 
 // known are the segments that patterns of routes have.
 var known = []string{
-	"edvs", "documents", "query", "index", "chunks", "revisions", "batch", "held", "open", "inbox", "changes", "history", "checkpoint",
-	"proof", "consistency", "inclusion", "zcaps", "revocations", "sessions", ".well-known", "coffer", "openapi.json", "1.0",
-	"identifiers",
+	"edvs", "documents", "query", "index", "chunks", "revisions", "batch", "held", "open", "inbox", "changes", "history",
+	"checkpoint", "proof", "consistency", "inclusion", "zcaps", "revocations", "sessions", ".well-known", "coffer",
+	"openapi.json", "1.0", "identifiers",
 }
 
 // methods are those that routes have.
@@ -30,8 +30,8 @@ var methods = []string{
 // deepest bounds how many segments a pattern has.
 const deepest = 8
 
-// routeOf returns the method and the pattern of a request's path, for logs and traces: every segment of it is a constant of
-// this package. It says nothing of whether the wire has such a route.
+// routeOf returns the method and the pattern of a request's path, for logs and traces: every segment of it is a
+// constant of this package. It says nothing of whether the wire has such a route.
 func routeOf(r *http.Request) string {
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/")
 	segments := strings.SplitN(path, "/", deepest+1)

@@ -53,10 +53,12 @@ func TestRouteOf(t *testing.T) {
 
 // FuzzRouteOf looks for a path of which something shows.
 func FuzzRouteOf(f *testing.F) {
-	for _, s := range []string{"/edvs/z/documents/z", "/edvs/z/documents/query", "//", "/1.0/identifiers/did:x", "/%2Fedvs"} {
+	for _, s := range []string{"/edvs/z/documents/z", "/edvs/z/documents/query", "//", "/1.0/identifiers/did:x",
+		"/%2Fedvs"} {
 		f.Add("GET", s)
 	}
-	words := append(slices.Concat(known, methods), unknownRoute, "", "{vault}", "{id}", "{index}", "{capability}", "{sequence}")
+	words := append(slices.Concat(known, methods), unknownRoute, "",
+		"{vault}", "{id}", "{index}", "{capability}", "{sequence}")
 	f.Fuzz(func(t *testing.T, method, path string) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Method, r.URL.Path, r.URL.RawPath = method, path, ""

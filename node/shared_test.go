@@ -33,10 +33,11 @@ func TestDatabaseClock(t *testing.T) {
 	}
 }
 
-// TestCheckBesideNode checks shared disks while the node that uses them replaces and removes chunks: what comes and goes
-// meanwhile is no fault.
+// TestCheckBesideNode checks shared disks while the node that uses them replaces and removes chunks: what comes and
+// goes meanwhile is no fault.
 func TestCheckBesideNode(t *testing.T) {
-	c := node.Config{Store: servers.Database(t), Blobs: servers.Bucket(t), CreateBucket: true, Data: filepath.Join(t.TempDir(), "d")}
+	c := node.Config{Store: servers.Database(t), Blobs: servers.Bucket(t), CreateBucket: true,
+		Data: filepath.Join(t.TempDir(), "d")}
 	r := start(t, c)
 	v := r.vault(t, nil)
 	stop := make(chan struct{})

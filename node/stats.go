@@ -102,7 +102,8 @@ func (n *Node) Stats(ctx context.Context, chunks bool) (*Stats, error) {
 	return s, nil
 }
 
-// resident returns how many bytes of memory the process holds: of the machine where the system says so, else of the runtime.
+// resident returns how many bytes of memory the process holds: of the machine where the system says so, else of the
+// runtime.
 func resident() int64 {
 	if b, err := os.ReadFile("/proc/self/statm"); err == nil {
 		if fields := strings.Fields(string(b)); len(fields) > 1 {

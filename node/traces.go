@@ -200,7 +200,9 @@ func (s *tracedStore) Usage(ctx context.Context, v coffer.VaultID) (u store.Usag
 }
 
 // traced is a span over a sequence, from its first element asked for to its end.
-func traced[T any](ctx context.Context, t *traces, name string, all func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
+func traced[T any](
+	ctx context.Context, t *traces, name string, all func(context.Context) iter.Seq2[T, error],
+) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		ctx, end := t.step(ctx, name)
 		var failed error

@@ -16,7 +16,8 @@ import (
 	"github.com/cofferhq/coffer/node"
 )
 
-// TestTraces has a node send its traces to a collector: they have a span for each request and its parts, and name nobody.
+// TestTraces has a node send its traces to a collector: they have a span for each request and its parts, and name
+// nobody.
 func TestTraces(t *testing.T) {
 	var mu sync.Mutex
 	var raw strings.Builder

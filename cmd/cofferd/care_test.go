@@ -20,8 +20,8 @@ import (
 	"github.com/cofferhq/coffer/node"
 )
 
-// TestUC26BackupUnderLoad makes a backup of a node that is written to, and restores it where there was nothing: what was
-// acknowledged before the backup is there, and the check finds nothing (UC-26).
+// TestUC26BackupUnderLoad makes a backup of a node that is written to, and restores it where there was nothing: what
+// was acknowledged before the backup is there, and the check finds nothing (UC-26).
 func TestUC26BackupUnderLoad(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	p := start(t, nil, "serve", "--listen", "127.0.0.1:0", "--data", data, "--log-level", "warn")
@@ -31,7 +31,8 @@ func TestUC26BackupUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Put(t.Context(), "first", agent.Source{Reader: strings.NewReader("1"), Size: 1}, agent.PutOptions{}); err != nil {
+	one := agent.Source{Reader: strings.NewReader("1"), Size: 1}
+	if _, err := a.Put(t.Context(), "first", one, agent.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w, before := newWriters(ring), newWriters(ring)
@@ -113,7 +114,8 @@ func TestBackupElsewhere(t *testing.T) {
 	// Through a node that runs on one, too.
 	data := filepath.Join(t.TempDir(), "data")
 	p := start(t, nil, serving([]string{"--store", servers.Database(t)}, "--data", data, "--listen", "127.0.0.1:0")...)
-	if code, _, stderr := call(t.Context(), nil, "backup", "--data", data, dir); code != exitUsage || !strings.Contains(stderr, "pg_dump") {
+	code, _, stderr = call(t.Context(), nil, "backup", "--data", data, dir)
+	if code != exitUsage || !strings.Contains(stderr, "pg_dump") {
 		t.Errorf("of a node on a database: exit code %d\n%s", code, stderr)
 	}
 	none()
@@ -147,7 +149,9 @@ func TestBackupElsewhere(t *testing.T) {
 		!strings.Contains(stderr, "--blobs") {
 		t.Errorf("restore without the bucket: exit code %d\n%s", code, stderr)
 	}
-	if code, stdout, stderr := call(t.Context(), nil, append([]string{"restore", "--from", dir, "--data", restored}, blobs...)...); code != 0 {
+	code, stdout, stderr = call(t.Context(), nil,
+		append([]string{"restore", "--from", dir, "--data", restored}, blobs...)...)
+	if code != 0 {
 		t.Fatalf("restore: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	start(t, nil, serving(blobs, "--data", restored, "--listen", address)...)
@@ -195,14 +199,16 @@ func TestCare(t *testing.T) {
 				t.Errorf("a running node says %+v, %+v, %+v", running.Documents, running.Chunks, running.Node)
 			}
 			code, _, stderr := call(t.Context(), nil, append([]string{"check"}, flags...)...)
-			if c.shared && code != 0 || !c.shared && (code != 1 || !strings.Contains(stderr, "the node is running: stop it first")) {
+			if c.shared && code != 0 ||
+				!c.shared && (code != 1 || !strings.Contains(stderr, "the node is running: stop it first")) {
 				t.Errorf("check beside it: exit code %d\n%s", code, stderr)
 			}
 			if err := p.stop(t, syscall.SIGTERM); err != nil {
 				t.Fatalf("%v\n%s", err, p.log)
 			}
 			atRest := stats()
-			if atRest.Node != nil || atRest.Documents.Documents != running.Documents.Documents || *atRest.Chunks != *running.Chunks {
+			if atRest.Node != nil || atRest.Documents.Documents != running.Documents.Documents ||
+				*atRest.Chunks != *running.Chunks {
 				t.Errorf("at rest: %+v, %+v; running: %+v, %+v", atRest.Documents, atRest.Chunks, running.Documents, running.Chunks)
 			}
 			if code, stdout, stderr := call(t.Context(), nil, append([]string{"stats"}, flags...)...); code != 0 ||
@@ -229,7 +235,8 @@ func TestRebuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Put(t.Context(), "file", agent.Source{Reader: strings.NewReader("1"), Size: 1}, agent.PutOptions{}); err != nil {
+	one := agent.Source{Reader: strings.NewReader("1"), Size: 1}
+	if _, err := a.Put(t.Context(), "file", one, agent.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.stop(t, syscall.SIGTERM); err != nil {

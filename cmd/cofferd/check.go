@@ -17,7 +17,8 @@ type checkCommand struct {
 // errWrong is the failure of a check that found something.
 var errWrong = errors.New("the store is damaged")
 
-// A finding is a line of what a check writes: what is wrong, what was made anew, or, as the last one, how much was read.
+// A finding is a line of what a check writes: what is wrong, what was made anew, or, as the last one, how much was
+// read.
 type finding struct {
 	Wrong   string       `json:"wrong,omitempty"`
 	Rebuilt string       `json:"rebuilt,omitempty"`

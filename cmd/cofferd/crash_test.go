@@ -21,8 +21,8 @@ import (
 	"github.com/cofferhq/coffer/keyring"
 )
 
-// TestCrash kills the node with SIGKILL in the middle of 16 writers, again and again, whatever its disks are. After each
-// restart every write that was acknowledged is there, and the store is in order (UC-31).
+// TestCrash kills the node with SIGKILL in the middle of 16 writers, again and again, whatever its disks are. After
+// each restart every write that was acknowledged is there, and the store is in order (UC-31).
 func TestCrash(t *testing.T) {
 	for _, c := range combinations {
 		t.Run(c.name, func(t *testing.T) { testCrash(t, c) })
@@ -44,7 +44,8 @@ func testCrash(t *testing.T, c combination) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Put(t.Context(), "first", agent.Source{Reader: strings.NewReader("1"), Size: 1}, agent.PutOptions{}); err != nil {
+	one := agent.Source{Reader: strings.NewReader("1"), Size: 1}
+	if _, err := a.Put(t.Context(), "first", one, agent.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	rounds := 3
@@ -72,7 +73,8 @@ func testCrash(t *testing.T, c combination) {
 
 // begin starts n writers, which go on until ctx ends or the node goes away. Nothing else may make them fail.
 func (w *writers) begin(
-	ctx context.Context, t *testing.T, running *sync.WaitGroup, vault *edv.RemoteVault, n int, name string, random *rand.Rand,
+	ctx context.Context, t *testing.T, running *sync.WaitGroup, vault *edv.RemoteVault, n int, name string,
+	random *rand.Rand,
 ) {
 	for i := range n {
 		seed := random.Uint64()

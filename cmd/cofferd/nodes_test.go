@@ -69,8 +69,8 @@ func copyKeys(t *testing.T, from, to string) {
 	}
 }
 
-// TestUC33TwoNodes writes at one node, and reads, finds and follows at the other, in both directions; what is revoked at one
-// is refused at the other (UC-16, UC-33).
+// TestUC33TwoNodes writes at one node, and reads, finds and follows at the other, in both directions; what is revoked
+// at one is refused at the other (UC-16, UC-33).
 func TestUC33TwoNodes(t *testing.T) {
 	p := startPair(t)
 	ring := keyring.Generate()
@@ -192,9 +192,9 @@ func TestUC33TwoNodes(t *testing.T) {
 	}
 }
 
-// TestUC34OneOfTwoNodesDies kills one of two nodes in the middle of writers at both. What was acknowledged is there at the
-// other, whose feed has neither a gap nor a change twice, whether it was followed or is read; the one that was killed
-// comes back without help.
+// TestUC34OneOfTwoNodesDies kills one of two nodes in the middle of writers at both. What was acknowledged is there at
+// the other, whose feed has neither a gap nor a change twice, whether it was followed or is read; the one that was
+// killed comes back without help.
 func TestUC34OneOfTwoNodesDies(t *testing.T) {
 	p := startPair(t)
 	ring := keyring.Generate()
@@ -294,8 +294,8 @@ func TestUC34OneOfTwoNodesDies(t *testing.T) {
 	well(t, "at the end", p.flags[:4]...)
 }
 
-// TestStrangerOnDatabase starts a node with other keys, or another origin, on the database of another: it is told what to
-// do, and nothing is made.
+// TestStrangerOnDatabase starts a node with other keys, or another origin, on the database of another: it is told what
+// to do, and nothing is made.
 func TestStrangerOnDatabase(t *testing.T) {
 	flags := combinations[2].flags(t)
 	first := filepath.Join(t.TempDir(), "data")

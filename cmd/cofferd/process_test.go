@@ -121,7 +121,8 @@ func newVault(t *testing.T, origin string) (*keyring.Ring, *edv.RemoteVault) {
 	return ring, newVaultOf(t, ring, clientOf(t, ring, origin, ""))
 }
 
-// clientOf returns a client of the node that calls itself by the origin; one that listens at the address, if there is one.
+// clientOf returns a client of the node that calls itself by the origin; one that listens at the address, if there is
+// one.
 func clientOf(t *testing.T, ring *keyring.Ring, origin, address string) *edv.Client {
 	t.Helper()
 	o := edv.ClientOptions{Base: origin, Keyring: ring, Now: time.Now, Sessions: true}

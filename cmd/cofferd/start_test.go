@@ -18,8 +18,9 @@ import (
 	"github.com/cofferhq/coffer/internal/servers"
 )
 
-// TestStartErrors starts the node with each thing that an operator can have wrong, beside real servers. Each is one sentence
-// on stderr, which says what to do and holds no secret, and nothing is made half-way: no data folder, no tables, no bucket.
+// TestStartErrors starts the node with each thing that an operator can have wrong, beside real servers. Each is one
+// sentence on stderr, which says what to do and holds no secret, and nothing is made half-way: no data folder, no
+// tables, no bucket.
 func TestStartErrors(t *testing.T) {
 	database, bucket := servers.Database(t), servers.Bucket(t)
 	base := database[:strings.LastIndex(database, "/")]
@@ -85,11 +86,14 @@ func TestStartErrors(t *testing.T) {
 		{"TLS where there is none", "--blobs " + as(b.User, func(u *url.URL) { u.Scheme = "s3" }), 2, "TLS"},
 		{"the server's clock is ahead", "--create-bucket --blobs " + late, 2, "clock"},
 		{"the server's clock is behind", "--create-bucket --blobs " + early, 2, "clock"},
-		{"a good bucket, and no such database", "--store " + database + "x --create-bucket --blobs " + bucket, 2, "does not exist"},
+		{"a good bucket, and no such database", "--store " + database + "x --create-bucket --blobs " + bucket,
+			2, "does not exist"},
 		{"a good database, and no such bucket", "--store " + database + " --blobs " + bucket, 2, "does not exist"},
-		{"a good database, and a data folder below a file", "--store " + database + " --blobs " + there + " --data " + filepath.Join(file, "d"), 1, "data folder"},
+		{"a good database, and a data folder below a file", "--store " + database + " --blobs " + there +
+			" --data " + filepath.Join(file, "d"), 1, "data folder"},
 		{"a data folder that cannot be made", "--data " + readOnly, 1, "cannot be written to"},
-		{"a bucket, and a data folder that cannot be made", "--create-bucket --blobs " + bucket + " --data " + readOnly, 1, "cannot be written to"},
+		{"a bucket, and a data folder that cannot be made", "--create-bucket --blobs " + bucket + " --data " + readOnly,
+			1, "cannot be written to"},
 		{"chunks of a later version", "--data " + newer, 1, "later version"},
 		{"no URL for traces", "--traces 127.0.0.1:4318", 2, "http://"},
 		{"port in use", "--listen " + b.Host, 1, "in use"},
@@ -127,8 +131,9 @@ func TestStartErrors(t *testing.T) {
 	if n := tables(t, newerTables); n != 1 {
 		t.Errorf("a database of a later version has %d tables now", n)
 	}
-	if code, _, stderr := call(t.Context(), nil, "serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "d"),
-		"--blobs", bucket); code != exitUsage || !strings.Contains(stderr, "does not exist") {
+	code, _, stderr := call(t.Context(), nil, "serve", "--listen", "127.0.0.1:0",
+		"--data", filepath.Join(t.TempDir(), "d"), "--blobs", bucket)
+	if code != exitUsage || !strings.Contains(stderr, "does not exist") {
 		t.Errorf("the bucket was made: exit code %d\n%s", code, stderr)
 	}
 }
@@ -208,7 +213,8 @@ func tables(t *testing.T, database string) (n int) {
 		t.Fatal(err)
 	}
 	defer c.Close(t.Context())
-	err = c.QueryRow(t.Context(), "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()").Scan(&n)
+	err = c.QueryRow(t.Context(),
+		"SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()").Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}
