@@ -59,6 +59,7 @@ func openBare(ctx context.Context, c sideConfig) (side, error) {
 		return nil, err
 	}
 	b := &bare{db: db, dir: c.Dir, shape: shapes}
+	b.number.Store(uint64(c.Documents))
 	b.groups = newGrouper(bareCommitters, func(ds []*coffer.Document) error { return b.commit(ds) })
 	return b, nil
 }

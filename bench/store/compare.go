@@ -16,6 +16,20 @@ type contender struct {
 	wanted    int
 	documents int // loaded
 	dir       string
+	config    sideConfig
+}
+
+// embedded reports whether the side has caches of its own.
+func (c *contender) embedded() bool { return c.config.Postgres == "" }
+
+// reopen lets a side start anew, with the memory that it is measured with.
+func (c *contender) reopen(ctx context.Context, memory int64) (err error) {
+	if err := c.stop(); err != nil {
+		return err
+	}
+	c.config.Memory, c.config.Documents = memory, c.documents
+	c.process, err = start(ctx, "side", c.config)
+	return err
 }
 
 // A contest is one kind of thing that the contenders do in turns.
@@ -126,18 +140,18 @@ func (p *program) contenders(ctx context.Context) (all []*contender, end func() 
 			if c.dir, err = p.folder(name); err != nil {
 				return all, end, err
 			}
-			config := sideConfig{Name: name, Dir: c.dir, Memory: p.memory}
+			c.config = sideConfig{Name: name, Dir: c.dir, Memory: max(p.memory, loadMemory)}
 			if relational {
 				var drop func() error
-				if config.Postgres, drop, err = p.database(ctx); err != nil {
+				if c.config.Postgres, drop, err = p.database(ctx); err != nil {
 					return all, end, err
 				}
 				ends = append(ends, drop)
 			}
-			if c.process, err = start(ctx, "side", config); err != nil {
+			if c.process, err = start(ctx, "side", c.config); err != nil {
 				return all, end, fmt.Errorf("%s: %w", name, err)
 			}
-			ends = append(ends, c.stop)
+			ends = append(ends, func() error { return c.stop() })
 			all = append(all, c)
 		}
 	}
@@ -157,8 +171,11 @@ func loadTime(ctx context.Context) time.Duration {
 	if !ok {
 		return time.Hour
 	}
-	return time.Until(end) / 2
+	return time.Until(end) * 2 / 3
 }
+
+// loadMemory is what embedded sides may use for their caches while they are loaded.
+const loadMemory = 128 << 20
 
 // loadSteps is in how many steps the large stores are loaded, all sides in turns.
 const loadSteps = 50
@@ -187,6 +204,11 @@ func (p *program) loadAll(ctx context.Context, contenders []*contender) error {
 	for _, c := range contenders {
 		if err := c.ask("rest", nil, nil); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		if c.embedded() {
+			if err := c.reopen(ctx, p.memory); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
 		}
 		if c.wanted < p.documents {
 			continue

@@ -1,7 +1,7 @@
 // Command store measures what documents are kept in: the stores of this module beside peers that do the same work, a
 // node with very many vaults, how soon a large store opens, and what one tenant's flood does to another.
 //
-//	go run ./bench/store [-documents 1000000] [-few 10000] [-vaults 100000] [-rounds 5] [-time 1s]
+//	go run ./bench/store [-documents 1000000] [-few 10000] [-vaults 100000] [-rounds 5] [-time 500ms]
 //	    [-only documents,vaults,open,flood] [-sides pebble,bare,sqlite,postgres,pgx] [-postgres URL] [-dir FOLDER]
 //	    [-memory 16] [-slots 0] [-limit 15m] [-small] [-json] [-profile PREFIX]
 //
@@ -60,12 +60,12 @@ func main() {
 	flag.IntVar(&p.few, "few", 10_000, "documents in the small stores")
 	flag.IntVar(&p.vaults, "vaults", 100_000, "vaults at the node")
 	flag.IntVar(&p.rounds, "rounds", 5, "rounds; medians are printed")
-	flag.DurationVar(&p.span, "time", time.Second, "length of a turn")
+	flag.DurationVar(&p.span, "time", 500*time.Millisecond, "length of a turn")
 	flag.StringVar(&p.postgres, "postgres", "", "URL of a PostgreSQL server on which databases may be made; one is started if empty")
 	flag.StringVar(&p.dir, "dir", os.TempDir(), "folder for all data, in a folder of its own that is removed")
 	flag.StringVar(&p.profile, "profile", "", "write CPU profiles of the sides' inserts and reads to files whose names begin so")
 	flag.IntVar(&p.slots, "slots", 0, "how many small acts the node gives its store at once; 0 is its default")
-	memory := flag.Int64("memory", 16, "MiB for the caches of each embedded store")
+	memory := flag.Int64("memory", 16, "MiB for the caches of each embedded store while it is measured")
 	only := flag.String("only", "", "only these parts: documents, vaults, open, flood")
 	sides := flag.String("sides", "", "only these sides: "+strings.Join(sideNames, ", "))
 	limit := flag.Duration("limit", 15*time.Minute, "when to end, with what was measured until then")

@@ -75,7 +75,7 @@ func (p *program) opening(ctx context.Context) error {
 
 // fillStore makes a store of many documents.
 func (p *program) fillStore(ctx context.Context, dir string) (filled string, documents int, err error) {
-	s, err := start(ctx, "side", sideConfig{Name: "pebble", Dir: dir, Memory: p.memory})
+	s, err := start(ctx, "side", sideConfig{Name: "pebble", Dir: dir, Memory: max(p.memory, loadMemory)})
 	if err != nil {
 		return "", 0, err
 	}

@@ -41,10 +41,11 @@ var oursFor = map[string]string{"bare": "pebble", "sqlite": "pebble", "pgx": "po
 
 // A sideConfig says what a process for a side is to be.
 type sideConfig struct {
-	Name     string
-	Dir      string // an empty folder
-	Postgres string // URL of an empty database
-	Memory   int64
+	Name      string
+	Dir       string // where it keeps what it keeps, if not in a database
+	Postgres  string // URL of the database
+	Memory    int64
+	Documents int // that are there already; else folder and database are empty
 }
 
 func openSide(ctx context.Context, c sideConfig) (side, error) {
@@ -97,6 +98,8 @@ func serveSide(ctx context.Context, arg json.RawMessage) (map[string]handler, fu
 		return nil, nil, err
 	}
 	v := &served{side: s}
+	v.loaded.Store(int64(c.Documents))
+	v.next.Store(int64(c.Documents))
 	return map[string]handler{
 		"load":   v.fill,
 		"turn":   v.turn,

@@ -58,7 +58,13 @@ func openSQLite(ctx context.Context, c sideConfig) (_ side, err error) {
 	l := &lite{dir: c.Dir, turn: make(chan struct{}, 1)}
 	l.writer = sql.OpenDB(liteFile{url})
 	l.writer.SetMaxOpenConns(1)
-	if _, err := l.writer.ExecContext(ctx, liteSchema); err != nil {
+	if c.Documents == 0 {
+		if _, err := l.writer.ExecContext(ctx, liteSchema); err != nil {
+			return nil, err
+		}
+	}
+	row := l.writer.QueryRowContext(ctx, "SELECT documents, bytes, changes FROM vaults")
+	if err := row.Scan(&l.usage.Documents, &l.usage.Bytes, &l.usage.Changes); err != nil {
 		return nil, err
 	}
 	l.reader = sql.OpenDB(liteFile{url + "&mode=ro"})
