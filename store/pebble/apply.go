@@ -206,7 +206,7 @@ func (s *Store) read(key []byte, decode func([]byte) error) error {
 		return failure(op, err)
 	}
 	err = decode(b)
-	if closeErr := closer.Close(); err == nil && closeErr != nil {
+	if closeErr := closer.Close(); closeErr != nil { // even when decoding failed: what could not be read was empty
 		err = failure(op, closeErr)
 	}
 	return err

@@ -39,8 +39,7 @@ func (s *Store) Check(ctx context.Context, report func(string), chunk func(store
 		switch {
 		case len(key) == dueLen && key[0] == dueKeys:
 			if value, err := all.ValueAndErr(); err != nil {
-				report("the storage engine found damage")
-				return failure(op, err)
+				return damaged(op, err, report)
 			} else if _, err := decodeDue(value); err != nil {
 				report("a place in the queue of kept revisions does not decode")
 			}
@@ -61,8 +60,7 @@ func (s *Store) Check(ctx context.Context, report func(string), chunk func(store
 		}
 		value, err := all.ValueAndErr()
 		if err != nil {
-			report("the storage engine found damage")
-			return failure(op, err)
+			return damaged(op, err, report)
 		}
 		c.count(key, value)
 		if w.err != nil {
@@ -72,11 +70,19 @@ func (s *Store) Check(ctx context.Context, report func(string), chunk func(store
 	c.sum()
 	for _, it := range w.iterators {
 		if err := it.Error(); err != nil {
-			report("the storage engine found damage")
-			return failure(op, err)
+			return damaged(op, err, report)
 		}
 	}
 	return nil
+}
+
+// damaged ends a check by an error of the engine, and reports it unless it is the disk that cannot be read.
+func damaged(op string, err error, report func(string)) error {
+	err = failure(op, err)
+	if coffer.KindOf(err) == coffer.Corrupt {
+		report("the storage engine found damage")
+	}
+	return err
 }
 
 // A census is what was counted of one vault. Tables come in the order of their letters.

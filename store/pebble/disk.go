@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,6 +76,15 @@ func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return d.file(name, f, err)
 }
 
+// Open opens a file to read it.
+func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.Open(name, opts...)
+	if err != nil || d.FS.PathDir(name) != d.dir {
+		return f, err
+	}
+	return &readable{f, d.health}, nil
+}
+
 // Rename gives a file another name.
 func (d *disk) Rename(from, to string) error { return d.opening(d.FS.Rename(from, to)) }
 
@@ -133,6 +143,37 @@ func (d *disk) file(name string, f vfs.File, err error) (vfs.File, error) {
 type vital struct {
 	vfs.File
 	health *health
+}
+
+// A readable file is one that is read.
+type readable struct {
+	vfs.File
+	health *health
+}
+
+// ReadAt reads. An error is not for the engine while it rewrites a file of separated documents: it would panic then
+// (as of version 2.1.7) for not having given its buffers back.
+func (f *readable) ReadAt(b []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(b, at)
+	if err != nil && rewriting() {
+		f.health.require(err)
+	}
+	return n, err
+}
+
+// rewriting reports whether the engine called because it rewrites a file of separated documents. It is slow.
+func rewriting() bool {
+	callers := make([]uintptr, 64)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers)])
+	for {
+		frame, more := frames.Next()
+		if strings.HasSuffix(frame.Function, ".runBlobFileRewriteLocked") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 // Write writes.
