@@ -249,7 +249,7 @@ func engineOptions(dir string, o Options, h *health, compactions *scheduler) *en
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,
 		LBaseMaxBytes:               32 * mib,
-		MaxOpenFiles:                512,
+		MaxOpenFiles:                1000,
 		FormatMajorVersion:          engine.FormatValueSeparation,
 		FS:                          &disk{FS: fs, dir: fs.PathDir(fs.PathJoin(dir, "name")), health: h},
 		Logger:                      h,
@@ -262,9 +262,10 @@ func engineOptions(dir string, o Options, h *health, compactions *scheduler) *en
 		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		// Bodies are ciphertext, keys are hashes: trying to compress them is in vain.
 		e.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
-		// A table's filter is read as a whole. Those of small tables stay in the cache where they are needed, and need
-		// not be read anew for each object and each unique tag that is not there.
-		e.TargetFileSizes[i] = 4 * mib
+		// A table counts with the documents that are separated from it. Its filter is read as a whole: those of small
+		// tables stay in the cache where they are needed, and need not be read anew for each object and each unique tag
+		// that is not there. Large ones would make fewer files.
+		e.TargetFileSizes[i] = 8 * mib
 	}
 	if o.Separate >= 0 {
 		least := o.Separate
