@@ -104,8 +104,8 @@ func NewVaultsOn(t testing.TB, limits vault.Limits, documents store.Store, chunk
 // Restart puts another service in the place of the one there was, over the same stores, as a node does that starts again.
 func (v *Vaults) Restart() { v.Service = vault.New(v.options) }
 
-// Beside returns another node of the provider, with the same clock, over the same stores: through connections of its own to
-// what they keep things in, or through those that this node has.
+// Beside returns another node of the provider, with the same clock, over the same stores: through connections of its
+// own to what they keep things in, or through those that this node has.
 func (v *Vaults) Beside(documents store.Store, chunks blob.Store) *Vaults {
 	beside := *v
 	beside.options.Store, beside.options.Blobs = documents, chunks

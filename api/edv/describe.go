@@ -60,9 +60,11 @@ func (s *Server) description() *Description {
 		Origin:     s.o.Origin,
 		Protocols:  []string{"edv"},
 		MediaTypes: []string{"application/json", ChangeType, RawChunkType, DocumentsType, eventsType},
-		Features: []string{FeatureBatch, FeatureChanges, FeatureErase, FeatureHeld, FeatureHistory, FeatureIfMatch,
-			FeatureInbox, FeatureIndex, FeatureList, FeatureOpen, FeaturePatch, FeatureRawChunks, FeatureRevisions, FeatureRevoked,
-			FeatureSessions},
+		Features: []string{
+			FeatureBatch, FeatureChanges, FeatureErase, FeatureHeld, FeatureHistory, FeatureIfMatch, FeatureInbox,
+			FeatureIndex, FeatureList, FeatureOpen, FeaturePatch, FeatureRawChunks, FeatureRevisions, FeatureRevoked,
+			FeatureSessions,
+		},
 		Endpoints: map[string]string{
 			"vaults":   s.o.Origin + "/edvs",
 			"sessions": s.o.Origin + "/sessions",

@@ -9,9 +9,9 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// configs keeps configurations in memory, each with the number of the vault's law that it was read under: it is good for
-// decisions under that law, and for no others. Where this process alone changes laws, none is kept that is older than the last
-// change that was acknowledged.
+// configs keeps configurations in memory, each with the number of the vault's law that it was read under: it is good
+// for decisions under that law, and for no others. Where this process alone changes laws, none is kept that is older
+// than the last change that was acknowledged.
 type configs struct {
 	kept  *lru.Cache[coffer.VaultID, *record]
 	mu    sync.Mutex

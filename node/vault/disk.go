@@ -25,7 +25,9 @@ func (d disk) Get(ctx context.Context, v coffer.VaultID, id coffer.ObjectID) (*c
 	return d.s.store.Get(ctx, v, id)
 }
 
-func (d disk) Revision(ctx context.Context, v coffer.VaultID, id coffer.ObjectID, sequence uint64) (*coffer.Document, error) {
+func (d disk) Revision(
+	ctx context.Context, v coffer.VaultID, id coffer.ObjectID, sequence uint64,
+) (*coffer.Document, error) {
 	if err := d.s.turns.take(ctx, d.by, small, false); err != nil {
 		return nil, err
 	}
@@ -33,7 +35,9 @@ func (d disk) Revision(ctx context.Context, v coffer.VaultID, id coffer.ObjectID
 	return d.s.store.Revision(ctx, v, id, sequence)
 }
 
-func (d disk) Chunk(ctx context.Context, v coffer.VaultID, id coffer.ObjectID, set, index uint64) (store.Chunk, error) {
+func (d disk) Chunk(
+	ctx context.Context, v coffer.VaultID, id coffer.ObjectID, set, index uint64,
+) (store.Chunk, error) {
 	if err := d.s.turns.take(ctx, d.by, small, false); err != nil {
 		return store.Chunk{}, err
 	}

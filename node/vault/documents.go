@@ -34,9 +34,9 @@ func (v *View) get(ctx context.Context, id coffer.ObjectID, action grant.Action,
 	return []*coffer.Document{d}, nil
 }
 
-// Revision returns the revision of an object with the sequence, for who may read the object: the present one, or one that
-// was replaced no longer ago than this node keeps them ([Limits.Keep]). NotExist if there is none. Of what was only reindexed
-// there is but the last index. Chunks of replaced revisions are not kept.
+// Revision returns the revision of an object with the sequence, for who may read the object: the present one, or one
+// that was replaced no longer ago than this node keeps them ([Limits.Keep]). NotExist if there is none. Of what was
+// only reindexed there is but the last index. Chunks of replaced revisions are not kept.
 func (v *View) Revision(ctx context.Context, id coffer.ObjectID, sequence uint64) (*coffer.Document, error) {
 	if _, err := v.decide(ctx, grant.Read, v.document(id)+"/revisions/"+strconv.FormatUint(sequence, 10)); err != nil {
 		return nil, err

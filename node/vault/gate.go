@@ -30,10 +30,10 @@ func (v *View) disk() disk { return v.s.disk(v.id) }
 func (v *View) documents() string                  { return v.url + "/documents" }
 func (v *View) document(id coffer.ObjectID) string { return v.url + "/documents/" + id.String() }
 
-// lawful calls act, which decides and then commits under the law that it decided under. When that law has moved before the
-// commit, nothing was written, and act is called again: so once a revocation, a new controller or the end of the vault is
-// acknowledged, at whichever node, nothing is written that it forbids. first is true the first time: an act counts as one
-// call. Unavailable when the law moves again and again.
+// lawful calls act, which decides and then commits under the law that it decided under. When that law has moved before
+// the commit, nothing was written, and act is called again: so once a revocation, a new controller or the end of the
+// vault is acknowledged, at whichever node, nothing is written that it forbids. first is true the first time: an act
+// counts as one call. Unavailable when the law moves again and again.
 func (v *View) lawful(ctx context.Context, act func(first bool) error) error {
 	for i := range lawAttempts {
 		err := act(i == 0)
@@ -60,11 +60,10 @@ func (v *View) decide(ctx context.Context, action grant.Action, targets ...strin
 
 // decideOn is decide for an act that may be decided on several times, and counts once.
 func (v *View) decideOn(ctx context.Context, first bool, action grant.Action, targets ...string) (*record, error) {
-	admit := v.admit
-	if !first {
-		admit = v.allow
+	r, err := v.allow(ctx, action, targets...)
+	if err == nil && first {
+		err = v.count()
 	}
-	r, err := admit(ctx, action, targets...)
 	switch {
 	case err != nil:
 		return nil, err
@@ -80,8 +79,11 @@ func (v *View) admit(ctx context.Context, action grant.Action, targets ...string
 	if err != nil {
 		return nil, err
 	}
-	return r, v.s.pace.take(v.id, v.s.now())
+	return r, v.count()
 }
+
+// count counts a call at the vault's rate.
+func (v *View) count() error { return v.s.pace.take(v.id, v.s.now()) }
 
 // allow is admit without counting the call: for what a call decides on again.
 func (v *View) allow(ctx context.Context, action grant.Action, targets ...string) (*record, error) {
@@ -97,7 +99,8 @@ func (v *View) allow(ctx context.Context, action grant.Action, targets ...string
 	return r, nil
 }
 
-// judge decides by a configuration and the law that it was read under: for what is decided on in one with something else.
+// judge decides by a configuration and the law that it was read under: for what is decided on in one with something
+// else.
 func (v *View) judge(ctx context.Context, r *record, action grant.Action, targets ...string) error {
 	// The authority was verified against the controller of that time: a vault that changed hands since obeys its
 	// new controller only.
@@ -109,7 +112,7 @@ func (v *View) judge(ctx context.Context, r *record, action grant.Action, target
 		return nothing()
 	}
 	act := grant.Act{Root: v.url, Action: action, Targets: targets}
-	err := grant.Decide(v.caller, act, v.s.now(), func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, r.law, l) })
+	err := grant.Decide(v.caller, act, v.s.now(), v.cut(ctx, r))
 	switch coffer.KindOf(err) {
 	case coffer.NotExist:
 		return nothing()
@@ -117,6 +120,11 @@ func (v *View) judge(ctx context.Context, r *record, action grant.Action, target
 		return refused(err)
 	}
 	return err
+}
+
+// cut returns what tells whether a link is revoked under the configuration's law.
+func (v *View) cut(ctx context.Context, r *record) func(grant.Link) (bool, error) {
+	return func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, r.law, l) }
 }
 
 // authority returns whose authority a caller's rests on: the first delegator's, or its own.

@@ -36,8 +36,8 @@ const (
 // fullPause is when to come again to an inbox that is full.
 const fullPause = 10 * time.Minute
 
-// inboxes lets one message at a time into a vault, so that they are counted rightly. Where several nodes serve one store,
-// each of them lets one in at a time: as many too many may lie in an inbox as there are other nodes.
+// inboxes lets one message at a time into a vault, so that they are counted rightly. Where several nodes serve one
+// store, each of them lets one in at a time: as many too many may lie in an inbox as there are other nodes.
 type inboxes struct {
 	mu     sync.Mutex
 	vaults map[coffer.VaultID]*entrance
@@ -49,8 +49,8 @@ type entrance struct {
 	count int
 }
 
-// enter returns once no other message is on its way into the vault, and a function that must then be called; or an error
-// when ctx ends first.
+// enter returns once no other message is on its way into the vault, and a function that must then be called; or an
+// error when ctx ends first.
 func (x *inboxes) enter(ctx context.Context, id coffer.VaultID) (leave func(), err error) {
 	x.mu.Lock()
 	e := x.vaults[id]

@@ -26,8 +26,8 @@ type Limits struct {
 	Slots int
 }
 
-// A pace holds each vault to a rate of requests. It is the generic cell rate algorithm: of a vault it remembers when its
-// burst is whole again, and of one whose burst is, nothing.
+// A pace holds each vault to a rate of requests. It is the generic cell rate algorithm: of a vault it remembers when
+// its burst is whole again, and of one whose burst is, nothing.
 type pace struct {
 	interval time.Duration // between calls at the rate
 	burst    time.Duration // that the calls which may come at once would take
@@ -36,7 +36,8 @@ type pace struct {
 	whole map[coffer.VaultID]int64 // Unix nanoseconds
 }
 
-// pacedVaults is how many vaults' rates are remembered, in some 50 bytes each. One that is forgotten starts with a full burst.
+// pacedVaults is how many vaults' rates are remembered, in some 50 bytes each. One that is forgotten starts with a full
+// burst.
 const pacedVaults = 65536
 
 // slowestPace bounds the time between calls.

@@ -306,8 +306,8 @@ func (r *logReader) flush() error {
 		return nil
 	}
 	ctx, disk := context.WithoutCancel(r.ctx), r.s.disk(r.id)
-	// What erases the vault moves the law of its tile vault, too. It is read first, and whether there is a vault then, not in
-	// what is remembered: so the end is seen here, or keeps the commit from happening.
+	// What erases the vault moves the law of its tile vault, too. It is read first, and whether there is a vault then, not
+	// in what is remembered: so the end is seen here, or keeps the commit from happening.
 	u, err := disk.Usage(ctx, tileVault(r.id))
 	if err != nil {
 		return err

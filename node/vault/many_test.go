@@ -66,7 +66,8 @@ func TestManyVaultsTakeLittleMemory(t *testing.T) {
 	at := coffertest.NewVaultsOn(t, vault.Limits{}, disk, chunks)
 	url := coffertest.Origin + "/edvs/" + disk.vault.String()
 	asAlice := at.Caller(t, alice, url, nil)
-	asBob := at.Caller(t, bob, url, delegateAt(t, alice, bob, url, "/documents", time.Now().Add(time.Hour), []string{"read"}))
+	capability := delegateAt(t, alice, bob, url, "/documents", time.Now().Add(time.Hour), []string{"read"})
+	asBob := at.Caller(t, bob, url, capability)
 	heap := func() int64 {
 		runtime.GC()
 		runtime.GC()
@@ -75,7 +76,8 @@ func TestManyVaultsTakeLittleMemory(t *testing.T) {
 		return int64(m.HeapAlloc)
 	}
 	before := heap()
-	s := vault.New(vault.Options{Store: disk, Blobs: chunks, Now: time.Now, Signer: coffertest.LogSigner(t, coffertest.Origin),
+	signer := coffertest.LogSigner(t, coffertest.Origin)
+	s := vault.New(vault.Options{Store: disk, Blobs: chunks, Now: time.Now, Signer: signer,
 		Limits: vault.Limits{Rate: 100, Bytes: 1 << 30}, Target: func(coffer.VaultID) string { return url }})
 	for n := range many {
 		disk.vault = coffer.NewVaultID()

@@ -19,8 +19,8 @@ import (
 // Revocations stay for a day after their capability has ended, by the tolerance between clocks and then some.
 const revocationGrace = 24 * 60 * 60 // seconds
 
-// A listLimit is what a vault's list of revocations may hold: after somebody else than its controller has added to it, since
-// delegates can make capabilities without end, and revoke them; and after the controller has.
+// A listLimit is what a vault's list of revocations may hold: after somebody else than its controller has added to it,
+// since delegates can make capabilities without end, and revoke them; and after the controller has.
 type listLimit struct{ delegates, owner store.Usage }
 
 var revocationsLimit = listLimit{
@@ -64,8 +64,8 @@ func newVerdicts() *lru.Cache[linkPlace, verdict] {
 	return kept
 }
 
-// revoked reports whether the link is revoked in the vault, for a decision under the law with the number, which was read
-// before.
+// revoked reports whether the link is revoked in the vault, for a decision under the law with the number, which was
+// read before.
 func (s *Service) revoked(ctx context.Context, id coffer.VaultID, number uint64, l grant.Link) (bool, error) {
 	at := linkPlace{id, revocationID(l)}
 	if known, ok := s.verdicts.Get(at); ok && known.law == number {
@@ -104,8 +104,8 @@ func (v *View) revoked(ctx context.Context, r *record, links []grant.Link) (bool
 //
 // The caller's authority comes from the vault's root capability, or from the root capability for the URL of this
 // revocation, at, whose controllers are the vault's and all who took part in the chain: so the delegate, too, can cut
-// it. NotExist if the capability, or one that it rests on, is revoked already. Exhausted if the list of revocations is full of
-// such as still matter; delegates fill no more than a small part of what the controller may.
+// it. NotExist if the capability, or one that it rests on, is revoked already. Exhausted if the list of revocations is
+// full of such as still matter; delegates fill no more than a small part of what the controller may.
 func (v *View) Revoke(ctx context.Context, at string, c *grant.Capability, encoded []byte) error {
 	err := v.lawful(ctx, func(first bool) error { return v.revoke(ctx, at, c, encoded, first) })
 	if err != nil {
@@ -201,7 +201,8 @@ func (v *View) prune(ctx context.Context, by string) error {
 }
 
 // tookPart decides on who may revoke by having taken part in the chain: the authority of the vault's root rests on its
-// controller, that of the other one was verified against the chain. It returns the vault's configuration, or the refusal.
+// controller, that of the other one was verified against the chain. It returns the vault's configuration, or the
+// refusal.
 func (v *View) tookPart(
 	ctx context.Context, at string, c *grant.Capability, first bool, refusal error,
 ) (*record, error) {
@@ -210,8 +211,7 @@ func (v *View) tookPart(
 		return nil, refusal
 	}
 	act := grant.Act{Root: at, Action: grant.Write, Targets: []string{at}}
-	err = grant.Decide(v.caller, act, v.s.now(), func(l grant.Link) (bool, error) { return v.s.revoked(ctx, v.id, r.law, l) })
-	if err != nil {
+	if grant.Decide(v.caller, act, v.s.now(), v.cut(ctx, r)) != nil {
 		return nil, refusal
 	}
 	// The URL alone does not say that it is this capability's.

@@ -174,8 +174,8 @@ func (s *Service) lookup(ctx context.Context, id coffer.VaultID) (*record, error
 	if known != nil && !s.shared {
 		return known, nil
 	}
-	// The law first: what is read then is of this law, or a later one. What is decided by a later one and written under this
-	// one is refused, and decided again.
+	// The law first: what is read then is of this law, or a later one. What is decided by a later one and written under
+	// this one is refused, and decided again.
 	u, err := s.disk(id).Usage(ctx, id)
 	if err != nil {
 		return nil, err

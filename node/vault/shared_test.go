@@ -82,7 +82,8 @@ func sharedStores(t testing.TB) (*sharedStore, blob.Store) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := documents.Check(context.Background(), func(problem string) { t.Errorf("store: %s", problem) }, nil); err != nil {
+		err := documents.Check(context.Background(), func(problem string) { t.Errorf("store: %s", problem) }, nil)
+		if err != nil {
 			t.Errorf("check: %v", err)
 		}
 		documents.Close()
@@ -126,8 +127,8 @@ func (d *duo) thereAs(who coffer.Keyring, capability []byte) *vault.View {
 	return d.there.As(d.there.Caller(d, who, d.url, capability), d.id)
 }
 
-// TestLawsAcrossNodes changes who may do what at one node while what it forbids is written at the other. Once the change is
-// acknowledged, nothing of that is accepted any more, and reads are refused at once.
+// TestLawsAcrossNodes changes who may do what at one node while what it forbids is written at the other. Once the
+// change is acknowledged, nothing of that is accepted any more, and reads are refused at once.
 func TestLawsAcrossNodes(t *testing.T) {
 	a, b := twoNodes(t, vault.Limits{})
 	rounds := 40
@@ -305,8 +306,8 @@ func TestACreatedVaultIsThereAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhatADecisionReads counts what deciding costs: on a shared store the law each time and nothing else, on another one
-// nothing.
+// TestWhatADecisionReads counts what deciding costs: on a shared store the law each time and nothing else, on another
+// one nothing.
 func TestWhatADecisionReads(t *testing.T) {
 	documents, chunks := sharedStores(t)
 	type counting struct{ store.Store } // hides that it is shared
@@ -393,6 +394,11 @@ func TestTheLawNeverRests(t *testing.T) {
 // TestAFollowerAtAnotherNode is woken by what is written at the first, and cut off by what is revoked there.
 func TestAFollowerAtAnotherNode(t *testing.T) {
 	a, b := twoNodes(t, vault.Limits{})
+	followElsewhere(t, a, b)
+}
+
+// followElsewhere plays that.
+func followElsewhere(t *testing.T, a, b *coffertest.Vaults) {
 	d := tellTwo(t, a, b)
 	capability := d.delegate(d.alice, "", d.bob, "/changes", grant.Read)
 	asBob := d.thereAs(d.bob, capability)
@@ -416,8 +422,8 @@ func TestAFollowerAtAnotherNode(t *testing.T) {
 	d.want(await(t, ended), coffer.NotExist, "the feed")
 }
 
-// TestSweepBesideUploads sweeps at one node while chunks arrive at the other: none is lost, and of what was left behind only
-// the old.
+// TestSweepBesideUploads sweeps at one node while chunks arrive at the other: none is lost, and of what was left behind
+// only the old.
 func TestSweepBesideUploads(t *testing.T) {
 	documents, chunks := sharedStores(t)
 	clock := &clockedBlobs{Store: chunks}

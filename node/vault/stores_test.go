@@ -15,8 +15,8 @@ import (
 	"github.com/cofferhq/coffer/vaulttest"
 )
 
-// TestOnServers plays the script of all vaults, and the changes of who may do what, at two nodes that serve one database:
-// each through connections of its own.
+// TestOnServers plays the script of all vaults, and the changes of who may do what, at two nodes that serve one
+// database: each through connections of its own.
 func TestOnServers(t *testing.T) {
 	for name, chunks := range map[string]func(t *testing.T) (open func() blob.Store){
 		"postgres and files": func(t *testing.T) func() blob.Store {
@@ -60,6 +60,7 @@ func TestOnServers(t *testing.T) {
 				return h
 			})
 			t.Run("laws", func(t *testing.T) { changeLaws(t, a, b, 12) })
+			t.Run("followers", func(t *testing.T) { followElsewhere(t, a, b) })
 			err := documents.Check(context.Background(), func(problem string) { t.Errorf("store: %s", problem) }, nil)
 			if err != nil {
 				t.Errorf("check: %v", err)

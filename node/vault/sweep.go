@@ -44,8 +44,8 @@ func (a *arrivals) arriving(key string) bool {
 	return a.keys[key]
 }
 
-// sweepAge is how long after it was put a blob that nothing names is taken for left behind, where other nodes put some too: it
-// may just be arriving at one of them. None takes near as long to be recorded once it is there.
+// sweepAge is how long after it was put a blob that nothing names is taken for left behind, where other nodes put some
+// too: it may just be arriving at one of them. None takes near as long to be recorded once it is there.
 const sweepAge = 24 * time.Hour
 
 // sweepMost is how many such blobs one sweep removes there. They are remembered until all have been seen.
@@ -54,9 +54,9 @@ const sweepMost = 10_000
 // Sweep removes the blobs that no chunk names: what a crash between two steps left behind. It may run while the
 // service works, here and at other nodes over the same stores. It returns how many it removed.
 //
-// On a shared store those of the last day are left alone: of the day before the newest one was put, by the clock of what keeps
-// them, and of the day before now, by ours. So one clock that is far off makes it remove less, and nothing that is still to be
-// named.
+// On a shared store those of the last day are left alone: of the day before the newest one was put, by the clock of
+// what keeps them, and of the day before now, by ours. So one clock that is far off makes it remove less, and nothing
+// that is still to be named.
 func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
 	var left []blob.Info
 	var newest time.Time

@@ -18,9 +18,9 @@ const (
 	wakeEvery    = 5 * time.Second // of followers, when the store cannot say what other processes wrote
 )
 
-// Tend looks after the service until ctx ends: it wakes those who follow vaults that other nodes write to, removes blobs
-// that nothing names at the start and every few hours, and drops kept revisions that are due about every hour. What fails
-// is logged, and tried again the next time.
+// Tend looks after the service until ctx ends: it wakes those who follow vaults that other nodes write to, removes
+// blobs that nothing names at the start and every few hours, and drops kept revisions that are due about every hour.
+// What fails is logged, and tried again the next time.
 func (s *Service) Tend(ctx context.Context, log *slog.Logger) {
 	var wg sync.WaitGroup
 	if shared, ok := s.store.(store.Shared); ok {

@@ -15,8 +15,9 @@ const (
 	large  = 16 // a commit of megabytes, a purge
 )
 
-// Bounds on acts. As many as there are slots share the disk; so many may wait for one vault, and in all. What one vault may
-// have in both is less than the requests that a node lets in at once, so that one vault alone does not keep others out there.
+// Bounds on acts. As many as there are slots share the disk; so many may wait for one vault, and in all. What one vault
+// may have in both is less than the requests that a node lets in at once, so that one vault alone does not keep others
+// out there.
 const (
 	defaultSlots = 256
 	sharedSlots  = 64 // on a store that other nodes use, too: it has some connections, and one takes who comes first
@@ -30,9 +31,9 @@ const share = 4
 // turnPause is when to come again to a node that has too much to do.
 const turnPause = time.Second
 
-// turns let acts on the store begin: at once while there are slots, and else in turn over the vaults that have any waiting,
-// so that what one vault asks for delays another's act by no more than a few of its own. Within a vault they go in the
-// order in which they came. It is deficit round robin (Shreedhar and Varghese, 1995).
+// turns let acts on the store begin: at once while there are slots, and else in turn over the vaults that have any
+// waiting, so that what one vault asks for delays another's act by no more than a few of its own. Within a vault they
+// go in the order in which they came. It is deficit round robin (Shreedhar and Varghese, 1995).
 //
 // Who holds slots waits for the store and for nothing else: neither for a client nor for a change.
 type turns struct {
