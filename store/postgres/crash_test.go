@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -178,7 +179,8 @@ type wire struct {
 	url   string
 	l     net.Listener
 	trips atomic.Int64
-	cut   atomic.Bool // what the server says next is dropped, and the connection with it
+	fuse  atomic.Pointer[string] // when the client has said this, the wire is cut
+	cut   atomic.Bool            // what the server says next is dropped, and the connection with it
 	all   sync.WaitGroup
 }
 
@@ -220,6 +222,9 @@ func (w *wire) carry(client net.Conn, address string) {
 		_, _ = io.Copy(writer(func(b []byte) (int, error) {
 			if spoke.Swap(false) {
 				w.trips.Add(1)
+			}
+			if fuse := w.fuse.Load(); fuse != nil && bytes.Contains(b, []byte(*fuse)) {
+				w.cut.Store(true)
 			}
 			return server.Write(b)
 		}), client)
@@ -327,11 +332,13 @@ func TestLostAnswer(t *testing.T) {
 	v := coffer.NewVaultID()
 	first := newDocument("first")
 	apply(t, s, putting(v, first))
-	w.cut.Store(true)
-	late := newDocument("late")
+	fuse := "what is sent late"
+	w.fuse.Store(&fuse)
+	late := newDocument(fuse)
 	if _, err := s.Apply(t.Context(), putting(v, late)); !errors.Is(err, coffer.Unavailable) {
 		t.Errorf("Apply: %v, want Unavailable", err)
 	}
+	w.fuse.Store(nil)
 	w.cut.Store(false)
 	other := on(t, url, Options{})
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
