@@ -12,27 +12,30 @@ import (
 	engine "github.com/cockroachdb/pebble/v2"
 )
 
-// compacted returns how many bytes the files of an engine's folder would take if all of it were compacted. The folder,
-// which nobody uses, stays as it is.
-func compacted(ctx context.Context, dir string) (size int64, err error) {
+// compacted returns how many bytes the files of an engine's folder would take if all of it were compacted, and how many of
+// them are values apart from the tables that no table refers to any more. The folder, which nobody uses, stays as it is.
+func compacted(ctx context.Context, dir string) (size, garbage int64, err error) {
 	clone := dir + "-compacted"
 	defer func() { err = errors.Join(err, os.RemoveAll(clone)) }()
 	if err := cloneFolder(dir, clone); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	options, err := optionsOf(clone)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	db, err := engine.Open(clone, options)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	err = db.Compact(ctx, []byte{0}, []byte{0xff}, true)
+	values := db.Metrics().BlobFiles
+	garbage = int64(values.ValueSize - values.ReferencedValueSize)
 	if err = errors.Join(err, db.Close()); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return folderSize(clone)
+	size, err = folderSize(clone)
+	return size, garbage, err
 }
 
 // cloneFolder copies a folder of an engine. Tables and files of values never change: the two folders share them.

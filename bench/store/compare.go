@@ -93,17 +93,17 @@ func (p *program) compactAll(ctx context.Context, contenders []*contender) error
 			stored, documents = own, holds
 			p.filled, p.filledWith = c.dir, int(holds)
 		}
-		size, err := compacted(ctx, c.dir)
+		size, garbage, err := compacted(ctx, c.dir)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 		r := row{
 			What: "bytes on disk for a document, compacted", Side: c.name, Documents: int(holds), Figure: float64(size) / float64(holds),
-			Unit: " B",
+			Unit: " B", Remark: number(float64(garbage)/float64(holds)) + " B of it values that nothing refers to",
 		}
 		if stored > 0 {
 			factor := r.Figure / (float64(stored) / float64(documents))
-			r.Remark = fmt.Sprintf("%.2f of what it counts for", factor)
+			r.Remark = fmt.Sprintf("%.2f of what it counts for; %s", factor, r.Remark)
 			if c.name == "pebble" {
 				r = r.judged("at most 1.3 of that", factor <= 1.3)
 			}
