@@ -42,6 +42,10 @@ type Options struct {
 	Now    func() time.Time
 	Limits Limits
 	Signer *ledger.Signer // signs checkpoints; nil: none are given
+
+	// SharedBlobs says that others may put blobs, too, even when the store is not shared: what nothing names is then no
+	// sooner removed than where it is.
+	SharedBlobs bool
 }
 
 // A Service keeps vaults. It is made by [New] and used by any number of goroutines.
@@ -57,6 +61,7 @@ type Service struct {
 	verdicts *lru.Cache[linkPlace, verdict]
 	turns    *turns
 	shared   bool // other processes write to the store, too
+	patient  bool // they may be putting blobs
 
 	pace              *pace
 	openings          *pace // of what is open
@@ -91,6 +96,7 @@ func New(o Options) *Service {
 		verdicts: newVerdicts(),
 		turns:    newTurns(slots),
 		shared:   shared,
+		patient:  shared || o.SharedBlobs,
 
 		pace:     newPace(o.Limits.Rate),
 		openings: newPace(o.Limits.Rate),

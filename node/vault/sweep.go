@@ -54,7 +54,7 @@ const sweepMost = 10_000
 // Sweep removes the blobs that no chunk names: what a crash between two steps left behind. It may run while the
 // service works, here and at other nodes over the same stores. It returns how many it removed.
 //
-// On a shared store those of the last day are left alone: of the day before the newest one was put, by the clock of
+// Where others put blobs, too, those of the last day are left alone: of the day before the newest one was put, by the clock of
 // what keeps them, and of the day before now, by ours. So one clock that is far off makes it remove less, and nothing
 // that is still to be named.
 func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
@@ -76,7 +76,7 @@ func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
 		}
 		switch {
 		case arriving || named:
-		case s.shared:
+		case s.patient:
 			if info.Modified.Before(ours) && len(left) < sweepMost {
 				left = append(left, info)
 			}

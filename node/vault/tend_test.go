@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,14 +21,20 @@ import (
 // A tended store notes how it is looked after.
 type tended struct {
 	store.Store
+	fails     atomic.Bool
+	mu        sync.Mutex
 	compacted []time.Time
-	fails     error
 	watch     func(ctx context.Context, grew func(coffer.VaultID)) error
 }
 
 func (s *tended) Compact(_ context.Context, before time.Time) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.compacted = append(s.compacted, before)
-	return 3, s.fails
+	if s.fails.Load() {
+		return 3, errors.New("the disk is away")
+	}
+	return 3, nil
 }
 
 func (s *tended) Watch(ctx context.Context, grew func(coffer.VaultID)) error {
@@ -89,7 +96,7 @@ func TestTend(t *testing.T) {
 		woken(v, true)
 		woken(coffer.VaultID{2}, false)
 		woken(coffer.VaultID{}, true)
-		disk.fails = errors.New("the disk is away")
+		disk.fails.Store(true)
 		time.Sleep(13 * time.Hour)
 		synctest.Wait()
 		if n := blobs.listed.Load(); n != 3 {
