@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -295,55 +296,76 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkMillion fills a store with 1,000,000 documents, kills its process while it writes on, and measures: opening
-// it then and after an orderly end, the bytes it takes on the disk for each that it holds, and its queries beside those
-// of a store of 10,000. It takes minutes, and 4 GB; run it with -benchtime 1x.
+// BenchmarkMillion fills a store with 1,000,000 documents, kills its process while it writes on, and measures: opening it
+// then and after an orderly end, the bytes it takes on the disk for each that it holds, and its queries beside those of a
+// store of 10,000. It takes minutes, and 4 GB: run it with -benchtime 1x. COFFER_PEBBLE_DOCUMENTS may say fewer.
 func BenchmarkMillion(b *testing.B) {
-	const many, few = 1_000_000, 10_000
-	dir := killed(b, many)
+	many, few := 1_000_000, 10_000
+	if n, err := strconv.Atoi(os.Getenv("COFFER_PEBBLE_DOCUMENTS")); err == nil {
+		many = n
+	}
+	dir, small := killed(b, many), b.TempDir()
 	syscall.Sync()
-	s, took := opened(b, dir, many)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(took.Seconds()*1000, "open-killed-ms")
+	s, wasKilled := opened(b, dir, many)
 	closeStore(b, s)
-	if s, took = opened(b, dir, many); true {
-		b.ReportMetric(took.Seconds()*1000, "open-clean-ms")
-	}
-	defer closeStore(b, s)
-	size := func(unit string) {
-		stats, err := s.Stats(b.Context())
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(float64(stats.Disk)/float64(stats.Bytes), unit)
-	}
+	s, clean := opened(b, dir, many)
 	for quiet := 0; quiet < 20; quiet++ {
 		if s.db.Metrics().Compact.NumInProgress > 0 {
 			quiet = 0
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	size("disk/byte")
-	start := time.Now()
+	ratio := func() float64 {
+		stats, err := s.Stats(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		return float64(stats.Disk) / float64(stats.Bytes)
+	}
+	before, start := ratio(), time.Now()
 	if err := s.db.Compact(b.Context(), []byte{0}, []byte{0xff}, false); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(time.Since(start).Seconds(), "compact-s")
-	size("compacted-disk/byte")
+	took, after := time.Since(start), ratio()
+	files := s.db.Metrics()
+	closeStore(b, s)
+	b.Run("store", func(b *testing.B) {
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(wasKilled.Seconds()*1000, "open-killed-ms")
+		b.ReportMetric(clean.Seconds()*1000, "open-clean-ms")
+		b.ReportMetric(before, "disk/byte")
+		b.ReportMetric(after, "compacted-disk/byte")
+		b.ReportMetric(took.Seconds(), "compaction-s")
+		b.ReportMetric(float64(files.Table.Local.LiveCount), "tables")
+		b.ReportMetric(float64(files.BlobFiles.LiveCount), "document-files")
+	})
 
-	small := on(b, b.TempDir(), Options{})
-	defer closeStore(b, small)
+	s = on(b, small, Options{})
 	for i := 0; i < few; {
 		writes := make([]store.Write, 100)
 		for j := range writes {
 			writes[j] = putting(coffer.VaultID{1}, benchDocument(i))
 			i++
 		}
-		apply(b, small, writes...)
+		apply(b, s, writes...)
 	}
-	if err := small.db.Compact(b.Context(), []byte{0}, []byte{0xff}, false); err != nil {
+	if err := s.db.Compact(b.Context(), []byte{0}, []byte{0xff}, false); err != nil {
 		b.Fatal(err)
 	}
+	closeStore(b, s)
+	for _, mib := range []int64{16, 64} {
+		b.Run(fmt.Sprintf("%dMiB", mib), func(b *testing.B) {
+			o := Options{Memory: mib << 20}
+			large, small := on(b, dir, o), on(b, small, o)
+			defer closeStore(b, large)
+			defer closeStore(b, small)
+			benchmarkQueries(b, large, many, small, few)
+		})
+	}
+}
+
+// benchmarkQueries makes queries in a store with many documents of benchDocument and in one with few, by turns.
+func benchmarkQueries(b *testing.B, large *Store, many int, small *Store, few int) {
 	for _, q := range []struct {
 		name    string
 		tags    int
@@ -374,7 +396,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.Run(q.name, func(b *testing.B) {
 			b.N = max(b.N, 10_000)
 			storetest.Duel(b, 4, 500, &storetest.Side{Name: "few", Do: do(small, few)},
-				&storetest.Side{Name: "million", Do: do(s, many)})
+				&storetest.Side{Name: "many", Do: do(large, many)})
 		})
 	}
 }

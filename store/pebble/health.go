@@ -88,6 +88,9 @@ func (h *health) fail(err error) {
 	})
 }
 
+// Broken implements [store.Breakable].
+func (s *Store) Broken() <-chan struct{} { return s.health.dead }
+
 func (h *health) broken() bool {
 	select {
 	case <-h.dead:

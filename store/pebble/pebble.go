@@ -127,7 +127,10 @@ type Store struct {
 	idle   chan struct{} // closed when closed and no call is under way
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store     = (*Store)(nil)
+	_ store.Breakable = (*Store)(nil)
+)
 
 // enter notes that a call is under way, or says why it cannot be. exit ends what enter allowed.
 func (s *Store) enter(ctx context.Context, op string) error {
