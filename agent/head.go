@@ -139,15 +139,7 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := a.record(ctx, ref, a.mine)
-	if errors.Is(err, coffer.NotExist) {
-		k, err = v.before(ctx)
-	}
-	if errors.Is(err, coffer.NotExist) {
-		if err := a.absent(ctx, ref.ID, err); err != nil {
-			return nil, err
-		}
-	}
+	k, err := v.present(ctx, ref)
 	switch {
 	case errors.Is(err, coffer.NotExist):
 		root := seal.NewRef()
@@ -179,6 +171,27 @@ func (a *Agent) look(ctx context.Context) (*view, error) {
 	}
 	v.tree = tree.At(root, v.page)
 	return v, nil
+}
+
+// present returns the head that there is: NotExist when there never was one.
+func (v *view) present(ctx context.Context, ref seal.Ref) (*known, error) {
+	for again := false; ; again = true {
+		k, err := v.a.record(ctx, ref, v.a.mine)
+		if errors.Is(err, coffer.NotExist) {
+			k, err = v.before(ctx)
+		}
+		if !errors.Is(err, coffer.NotExist) {
+			return k, err
+		}
+		lost := v.a.absent(ctx, ref.ID, err)
+		if lost == nil {
+			return nil, err
+		}
+		// It may have been made after it was looked for, and before the history was. Then it is there now.
+		if again || !errors.Is(lost, coffer.Corrupt) {
+			return nil, lost
+		}
+	}
 }
 
 // makeHead makes the head of a vault that has none yet, and looks again. What is stored beside commits needs that first:

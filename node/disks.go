@@ -61,6 +61,18 @@ func (d *Disks) Shared() bool {
 	return is
 }
 
+// answerTime is how long the documents may take to answer before the node is called not ready.
+const answerTime = 2 * time.Second
+
+// answer reports whether the documents can be read.
+func (d *Disks) answer(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	v, _ := installationPlace()
+	_, err := d.documents.Usage(ctx, v)
+	return err == nil
+}
+
 // disks checks the places that were configured, and opens nothing.
 func (c *Config) disks() (*Disks, error) {
 	const op = "node disks"

@@ -174,6 +174,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.vaults = vault.New(vault.Options{
 		Store: documents, Blobs: chunks, Now: c.Now, Limits: c.Limits, Signer: n.signer,
 		Target: func(id coffer.VaultID) string { return n.origin + "/edvs/" + id.String() },
+
+		SharedBlobs: c.Blobs != "", // an older copy of this node, perhaps
 	})
 	counting, uncount := context.WithCancel(context.WithoutCancel(ctx))
 	n.uncount = uncount
@@ -270,8 +272,8 @@ func (n *Node) routes(resolver *ident.Resolver) (err error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", n.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !n.ready.Load() {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if !n.ready.Load() || !n.disks.answer(r.Context()) {
 			http.Error(w, "not ready", http.StatusServiceUnavailable)
 			return
 		}
@@ -305,7 +307,8 @@ func (n *Node) Origin() string { return n.origin }
 func (n *Node) DID() string { return n.did }
 
 // Serve answers requests until ctx ends. Then it takes no more, lets those under way finish within bounds, and closes
-// the node. It returns nil after an orderly end.
+// the node. It returns nil after an orderly end, and Unavailable when the store failed for good: whoever keeps the node
+// running is to start it again.
 func (n *Node) Serve(ctx context.Context) error {
 	defer n.Close()
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -337,10 +340,18 @@ func (n *Node) Serve(ctx context.Context) error {
 		}
 	}()
 	n.log.Info("serving")
-	var err error
+	var broken <-chan struct{}
+	if b, can := n.disks.documents.(store.Breakable); can {
+		broken = b.Broken()
+	}
+	var err, failure error
 	select {
 	case err = <-failed:
+	case <-broken:
+		failure = coffer.Errorf("node", coffer.Unavailable, "the store failed: see to its disk, and start the node again")
 	case <-ctx.Done():
+	}
+	if err == nil {
 		n.ready.Store(false)
 		n.log.Info("stopping")
 		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
@@ -354,6 +365,10 @@ func (n *Node) Serve(ctx context.Context) error {
 	wg.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
+	}
+	if failure != nil {
+		_ = n.Close() // it says the same
+		return failure
 	}
 	return errors.Join(err, n.Close())
 }

@@ -94,6 +94,13 @@ type Checkpointer interface {
 	Checkpoint(ctx context.Context, dir string) error
 }
 
+// A Breakable store can fail for good, as when its disk does: all that it answers from then on is Unavailable, until it
+// is opened anew.
+type Breakable interface {
+	// Broken returns what is closed when that happened.
+	Broken() <-chan struct{}
+}
+
 // A Meter says how a store is doing.
 type Meter interface {
 	// Stats counts what the store holds. It may read a little for each vault.
