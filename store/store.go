@@ -117,8 +117,8 @@ type Stats struct {
 	Memory    int64 // bytes of caches and buffers that the store keeps in this process
 }
 
-// Moved is what an error of Apply wraps, as Conflict, when [Write.Law] is not what the vault's law is.
-var Moved = errors.New("what the write was allowed by has changed")
+// ErrMoved is what an error of Apply wraps, as Conflict, when [Write.Law] is not what the vault's law is.
+var ErrMoved = errors.New("what the write was allowed by has changed")
 
 // A Write is one step of a commit: just one of Document, Erase, Attach, Detach, Govern, Purge is set. No two writes of a
 // commit name the same object of the same vault, and a vault that is purged is named by no other write of the commit.
@@ -159,7 +159,7 @@ type Write struct {
 	// Govern counts the vault's law up by one: who may do what in it has changed. Not in the feed.
 	Govern bool
 
-	// Law, unless nil, is what the vault's law must be before the commit, else Conflict that wraps [Moved]: what allowed the
+	// Law, unless nil, is what the vault's law must be before the commit, else Conflict that wraps [ErrMoved]: what allowed the
 	// write was read when the law was that.
 	Law *uint64
 

@@ -205,7 +205,7 @@ func (v *View) whilePresent(
 		switch kind := coffer.KindOf(err); {
 		case err != nil && kind == coffer.NotExist: // erased since, or the chunk dropped
 			return nil, absent()
-		case errors.Is(err, store.Moved):
+		case errors.Is(err, store.ErrMoved):
 		case kind == coffer.Conflict:
 			if now, err := v.present(ctx, id, admits); err != nil || now.Rev() != w.Present {
 				continue

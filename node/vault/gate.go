@@ -37,7 +37,7 @@ func (v *View) document(id coffer.ObjectID) string { return v.url + "/documents/
 func (v *View) lawful(ctx context.Context, act func(first bool) error) error {
 	for i := range lawAttempts {
 		err := act(i == 0)
-		if !errors.Is(err, store.Moved) {
+		if !errors.Is(err, store.ErrMoved) {
 			return err
 		}
 		v.s.configs.forget(v.id)

@@ -336,7 +336,7 @@ func (r *logReader) flush() error {
 	}
 	_, err = disk.Apply(ctx, writes...)
 	switch {
-	case errors.Is(err, store.Moved):
+	case errors.Is(err, store.ErrMoved):
 		return logEnded()
 	case !errors.Is(err, coffer.Conflict):
 		return err
@@ -345,7 +345,7 @@ func (r *logReader) flush() error {
 	for _, w := range writes {
 		_, err := disk.Apply(ctx, w)
 		switch {
-		case errors.Is(err, store.Moved):
+		case errors.Is(err, store.ErrMoved):
 			return logEnded()
 		case err != nil && !errors.Is(err, coffer.Conflict):
 			return err

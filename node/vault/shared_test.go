@@ -376,7 +376,7 @@ func TestTheLawNeverRests(t *testing.T) {
 	moving.moving.Store(true)
 	_, err := coffer.Put(t.Context(), s.v, document(10))
 	s.want(err, coffer.Unavailable, "put")
-	if errors.Is(err, store.Moved) || moving.tries.Load() < 2 || moving.tries.Load() > 100 {
+	if errors.Is(err, store.ErrMoved) || moving.tries.Load() < 2 || moving.tries.Load() > 100 {
 		t.Errorf("%v, after %d attempts", err, moving.tries.Load())
 	}
 	moving.moving.Store(false)

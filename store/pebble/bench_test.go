@@ -364,7 +364,8 @@ func BenchmarkMillion(b *testing.B) {
 	}
 }
 
-// benchmarkQueries makes queries in a store with many documents of benchDocument and in one with few, by turns.
+// benchmarkQueries makes queries in a store with many documents of benchDocument and in one with few, by turns. It says
+// something with -benchtime 10000x and more.
 func benchmarkQueries(b *testing.B, large *Store, many int, small *Store, few int) {
 	for _, q := range []struct {
 		name    string
@@ -394,7 +395,6 @@ func benchmarkQueries(b *testing.B, large *Store, many int, small *Store, few in
 			}
 		}
 		b.Run(q.name, func(b *testing.B) {
-			b.N = max(b.N, 10_000)
 			storetest.Duel(b, 4, 500, &storetest.Side{Name: "few", Do: do(small, few)},
 				&storetest.Side{Name: "many", Do: do(large, many)})
 		})

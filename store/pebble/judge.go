@@ -74,7 +74,7 @@ func (s *Store) lawful(g *group, c *call) error {
 			return err
 		}
 		if total.after.Law != *t.law {
-			return coffer.E(applyOp, coffer.Conflict, store.Moved)
+			return coffer.E(applyOp, coffer.Conflict, store.ErrMoved)
 		}
 	}
 	return nil

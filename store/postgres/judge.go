@@ -365,7 +365,7 @@ func (st *state) judge(e *effects, c *call) {
 func (st *state) lawful(c *call) error {
 	for i := range c.steps {
 		if t := &c.steps[i]; t.law != nil && st.tallies[t.vault].after.Law != *t.law {
-			return coffer.E(applyOp, coffer.Conflict, store.Moved)
+			return coffer.E(applyOp, coffer.Conflict, store.ErrMoved)
 		}
 	}
 	return nil

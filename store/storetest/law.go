@@ -28,7 +28,7 @@ func (b *bench) outlawed(writes ...store.Write) {
 	b.Helper()
 	before := b.usage()
 	_, err := b.Apply(b.ctx, writes...)
-	if !errors.Is(err, store.Moved) || !errors.Is(err, coffer.Conflict) {
+	if !errors.Is(err, store.ErrMoved) || !errors.Is(err, coffer.Conflict) {
 		b.Fatalf("Apply: %v, want Conflict for what moved", err)
 	}
 	if after := b.usage(); after != before {
@@ -82,7 +82,7 @@ func laws(b *bench) {
 	// What is refused for something else is not refused for the law.
 	taken := document("taken", uniqueTag("name", "taken"))
 	b.must(b.put(taken))
-	if _, err := b.Apply(b.ctx, under(4, b.put(taken))); !errors.Is(err, coffer.Conflict) || errors.Is(err, store.Moved) {
+	if _, err := b.Apply(b.ctx, under(4, b.put(taken))); !errors.Is(err, coffer.Conflict) || errors.Is(err, store.ErrMoved) {
 		b.Fatalf("Apply: %v, want Conflict that is not of the law", err)
 	}
 
@@ -182,7 +182,7 @@ func raceForLaw(b *bench) {
 				switch _, err := b.Apply(b.ctx, w); {
 				case err == nil && told > u.Law:
 					b.Errorf("accepted under law %d after somebody was told of law %d", u.Law, told)
-				case err != nil && !errors.Is(err, store.Moved):
+				case err != nil && !errors.Is(err, store.ErrMoved):
 					b.Errorf("Apply: %v", err)
 					return
 				case err != nil:
@@ -198,7 +198,7 @@ func raceForLaw(b *bench) {
 			marker.By = fmt.Sprint("law ", law+1)
 			_, err := b.Apply(b.ctx, under(law, b.governing()), marker)
 			if err != nil {
-				if !errors.Is(err, store.Moved) {
+				if !errors.Is(err, store.ErrMoved) {
 					b.Errorf("Apply: %v", err)
 					return
 				}

@@ -335,7 +335,7 @@ func (c *client) write(ctx context.Context, a attempt, w store.Write) bool {
 			if w.Document != nil && c.IntN(2) == 0 { // the others hear of it when they read
 				c.seen[a.object] = w.Document
 			}
-		case errors.Is(err, store.Moved):
+		case errors.Is(err, store.ErrMoved):
 			got.outcome = moved
 		case errors.Is(err, coffer.Conflict):
 			got.outcome = conflict

@@ -183,7 +183,7 @@ type laxStore struct{ store.Store }
 
 func (s *laxStore) Apply(ctx context.Context, writes ...store.Write) ([]store.Result, error) {
 	results, err := s.Store.Apply(ctx, writes...)
-	if d := writes[0].Document; d != nil && errors.Is(err, coffer.Conflict) && !errors.Is(err, store.Moved) {
+	if d := writes[0].Document; d != nil && errors.Is(err, coffer.Conflict) && !errors.Is(err, store.ErrMoved) {
 		lax := *d
 		lax.Tags = slices.Clone(d.Tags)
 		for i := range lax.Tags {

@@ -73,7 +73,7 @@ func (s *memoryStore) Apply(ctx context.Context, writes ...store.Write) ([]store
 			}
 		}
 		if m := next[w.Vault]; w.Law != nil && *w.Law != m.law {
-			return nil, coffer.E("memory", coffer.Conflict, store.Moved)
+			return nil, coffer.E("memory", coffer.Conflict, store.ErrMoved)
 		}
 	}
 	var results []store.Result

@@ -521,7 +521,7 @@ func (b *bench) compare(m *model, writes []store.Write) {
 	want, broken, moved := m.all(writes)
 	got, err := b.Apply(b.ctx, writes...)
 	if broken != coffer.Other {
-		if !errors.Is(err, broken) || errors.Is(err, store.Moved) != moved {
+		if !errors.Is(err, broken) || errors.Is(err, store.ErrMoved) != moved {
 			b.Fatalf("Apply: %v, want %v, for a law that moved: %v", err, broken, moved)
 		}
 		return

@@ -189,7 +189,7 @@ func (x *dice) writing(vaults []coffer.VaultID, models []*model, at int) questio
 // answer returns an answer as a text: of an error its kind.
 func answer(x any, err error) string {
 	if err != nil {
-		return fmt.Sprintf("error of kind %v, of what moved: %v", coffer.KindOf(err), errors.Is(err, store.Moved))
+		return fmt.Sprintf("error of kind %v, of what moved: %v", coffer.KindOf(err), errors.Is(err, store.ErrMoved))
 	}
 	if d, ok := x.(*coffer.Document); ok {
 		return revOf(d)
