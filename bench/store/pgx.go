@@ -48,8 +48,10 @@ const (
 const (
 	handGet = `SELECT sequence, rev, parents, tags, body FROM revisions WHERE vault = $1 AND id = $2 AND superseded IS NULL`
 
-	handFind = `SELECT r.id, r.sequence, r.rev, r.parents, r.tags, r.body FROM tags t JOIN revisions r ON r.vault = t.vault AND r.id = t.id
-		WHERE t.vault = $1 AND t.tag = $2 AND r.superseded IS NULL ORDER BY t.id`
+	// Said so that there is no other plan than to look up one after the other, whatever the statistics say of tags.
+	handFind = `SELECT t.id, r.sequence, r.rev, r.parents, r.tags, r.body
+		FROM (SELECT id FROM tags WHERE vault = $1 AND tag = $2 ORDER BY id LIMIT 1000) t
+		CROSS JOIN LATERAL (SELECT * FROM revisions WHERE vault = $1 AND id = t.id AND superseded IS NULL LIMIT 1) r ORDER BY t.id`
 
 	handChanges = `SELECT number, kind, id, sequence, rev, author, at FROM feed WHERE vault = $1 AND number > $2 ORDER BY number LIMIT $3`
 )
