@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -40,10 +41,12 @@ type control struct {
 	listener net.Listener
 	path     string
 	server   *http.Server
+	gone     sync.Once
 }
 
-// control makes the socket. What an earlier run left is replaced: the data folder is this node's.
-func (n *Node) control() (c *control, err error) {
+// newControl makes the socket. What an earlier run left is replaced: the data folder is this node's. Who connects waits
+// until it is served.
+func (n *Node) newControl() (c *control, err error) {
 	data := n.config.Data
 	// Made in a folder of its own, nobody else can connect before its mode is set.
 	hidden, err := os.MkdirTemp(data, controlPrefix)
@@ -88,7 +91,7 @@ func (n *Node) control() (c *control, err error) {
 		}
 		answerControl(w, m, err)
 	})
-	return &control{l, path, &http.Server{
+	return &control{listener: l, path: path, server: &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(quiet{n.log.Handler()}, slog.LevelDebug),
 	}}, nil
@@ -101,7 +104,13 @@ func (c *control) serve(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = c.server.Close() })
 	defer stop()
 	_ = c.server.Serve(c.listener)
-	_ = os.Remove(c.path)
+	c.close()
+}
+
+// close removes the socket. It may be called again.
+func (c *control) close() {
+	_ = c.listener.Close()
+	c.gone.Do(func() { _ = os.Remove(c.path) }) // once: the next node's may be there then
 }
 
 // kindHeader carries the kind of an error over the control socket, as a number.

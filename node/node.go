@@ -103,6 +103,7 @@ type Node struct {
 	gauges    *gauges
 	traces    *traces // nil: none are made
 	entrances *entrances
+	control   *control           // nil: there is none
 	uncount   context.CancelFunc // ends counting for the gauges
 	ready     atomic.Bool
 	close     sync.Once
@@ -181,6 +182,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.uncount = uncount
 	n.gauges = &gauges{count: func() (*Stats, error) { return disks.Stats(counting, false) }}
 	n.metrics.watch(n.entrances, n.gauges)
+	if n.control, err = n.newControl(); err != nil {
+		n.log.Warn("there is no control socket: statistics and backups are to be had when the node is stopped", "error", err)
+	}
 	return n.routes(resolver)
 }
 
@@ -325,10 +329,8 @@ func (n *Node) Serve(ctx context.Context) error {
 	srv.RegisterOnShutdown(n.wire.Close) // ends the feeds that are followed, which would never end by themselves
 	var wg sync.WaitGroup
 	wg.Go(func() { n.vaults.Tend(background, n.log) })
-	if c, err := n.control(); err != nil {
-		n.log.Warn("there is no control socket: statistics and backups are to be had when the node is stopped", "error", err)
-	} else {
-		wg.Go(func() { c.serve(background) })
+	if n.control != nil {
+		wg.Go(func() { n.control.serve(background) })
 	}
 	failed := make(chan error, 1)
 	go func() {
@@ -392,6 +394,9 @@ func (n *Node) Close() error {
 			if err := n.listener.Close(); !errors.Is(err, net.ErrClosed) {
 				errs = append(errs, err)
 			}
+		}
+		if n.control != nil {
+			n.control.close()
 		}
 		if n.gauges != nil {
 			n.uncount()

@@ -146,7 +146,7 @@ func openFailure(err error) error {
 	}
 	var dial *pgconn.ConnectError
 	if errors.As(err, &dial) || errors.Is(err, context.DeadlineExceeded) {
-		return unavailable("the database server does not answer; see whether it runs, and whether the URL names it")
+		return unavailable("the database server does not answer; see whether it runs, and whether the URL names its host and port")
 	}
 	return unavailable("the connection to the database server failed; see its log")
 }
