@@ -22,7 +22,7 @@ type Limits struct {
 	Keep time.Duration
 
 	// Slots is how many small acts the store is given at once, larger ones counting as several. Beyond that they wait, and
-	// take turns over the vaults. 0: 256, and 64 on a store that other nodes use, too.
+	// take turns over the vaults. 0: 64.
 	Slots int
 }
 

@@ -78,11 +78,7 @@ type Service struct {
 func New(o Options) *Service {
 	_, shared := o.Store.(store.Shared)
 	slots := o.Limits.Slots
-	switch {
-	case slots > 0:
-	case shared:
-		slots = sharedSlots
-	default:
+	if slots <= 0 {
 		slots = defaultSlots
 	}
 	return &Service{

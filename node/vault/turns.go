@@ -19,8 +19,7 @@ const (
 // may have in both is less than the requests that a node lets in at once, so that one vault alone does not keep others
 // out there.
 const (
-	defaultSlots = 256
-	sharedSlots  = 64 // on a store that other nodes use, too: it has some connections, and one takes who comes first
+	defaultSlots = 64 // enough to share commits; with more there is less to take turns for
 	waitingEach  = 128
 	waitingAll   = 16384
 )
