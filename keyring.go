@@ -47,10 +47,12 @@ type Purpose string
 
 // The purposes of signatures.
 const (
-	Invocation Purpose = "capabilityInvocation" // an HTTP request
-	Delegation Purpose = "capabilityDelegation" // a capability handed on
-	Authorship Purpose = "cofferAuthorship"     // a revision, inside its seal
-	Statement  Purpose = "cofferStatement"      // who was given what from when until when; cards, requests and answers
+	Invocation     Purpose = "capabilityInvocation" // an HTTP request
+	Delegation     Purpose = "capabilityDelegation" // a capability handed on
+	Authorship     Purpose = "cofferAuthorship"     // a revision, inside its seal
+	Statement      Purpose = "cofferStatement"      // who was given what from when until when; cards, requests and answers
+	Authentication Purpose = "authentication"       // a message to a hub
+	Assertion      Purpose = "assertionMethod"      // a statement for anybody: a commit to a hub, a credential
 )
 
 // A PublicKey is a key that others may know.
@@ -70,13 +72,14 @@ type Resolver interface {
 
 // An Identity is what an identifier stands for.
 type Identity struct {
-	ID        string
-	Document  []byte      // the identity document as JSON
-	Assert    []PublicKey // may sign statements
-	Invoke    []PublicKey // may invoke capabilities
-	Delegate  []PublicKey // may delegate capabilities
-	Agreement []PublicKey // may be encrypted to
-	Services  []Endpoint
+	ID           string
+	Document     []byte      // the identity document as JSON
+	Assert       []PublicKey // may sign statements
+	Invoke       []PublicKey // may invoke capabilities
+	Delegate     []PublicKey // may delegate capabilities
+	Authenticate []PublicKey // may sign messages
+	Agreement    []PublicKey // may be encrypted to
+	Services     []Endpoint
 }
 
 // An Endpoint is an address that an identity names.
