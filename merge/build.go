@@ -1,0 +1,48 @@
+package merge
+
+import (
+	"encoding/base64"
+	"encoding/json"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
+)
+
+// Build makes a signed commit. Of the header it needs all but Issuer, ObjectID of creates, and Meta; CommittedText is
+// made from CommittedAt. sign signs the input with the key that the header names; what it fails with is returned.
+// Otherwise errors are those of [Parse]: Build makes nothing that Parse refuses.
+func Build(h Header, payload []byte, sign func(input []byte) ([]byte, error)) (*coffer.Commit, error) {
+	protected, err := jose.Encode(struct {
+		Interface   string          `json:"interface"`
+		Context     string          `json:"context"`
+		Type        string          `json:"type"`
+		Strategy    string          `json:"commit_strategy"`
+		Sub         string          `json:"sub"`
+		Operation   string          `json:"operation"`
+		CommittedAt string          `json:"committed_at"`
+		ObjectID    string          `json:"object_id,omitempty"`
+		Meta        json.RawMessage `json:"meta,omitempty"`
+		Issuer      string          `json:"iss,omitempty"`
+		Alg         string          `json:"alg"`
+		KeyID       string          `json:"kid"`
+	}{
+		h.Interface, h.Context, h.Type, h.Strategy, h.Sub, h.Operation,
+		h.CommittedAt.UTC().Format("2006-01-02T15:04:05.000Z"), h.ObjectID, h.Meta, h.Issuer, h.Alg, h.KeyID,
+	})
+	if err != nil {
+		return nil, fault("commit.protected", "no JSON")
+	}
+	c := &coffer.Commit{
+		Protected: base64.RawURLEncoding.EncodeToString(protected),
+		Payload:   base64.RawURLEncoding.EncodeToString(payload),
+	}
+	signature, err := sign([]byte(c.Protected + "." + c.Payload))
+	if err != nil {
+		return nil, err
+	}
+	c.Signature = base64.RawURLEncoding.EncodeToString(signature)
+	if _, err := Parse(c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
