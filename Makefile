@@ -8,7 +8,7 @@ FUZZTIME  ?= 3s   # for each fuzz target
 FUZZBOUND ?= 400  # seconds for all of them together; what is left over is named
 TIMEOUT   ?= 30m  # for the tests of one package
 
-CLIENTS := interop/edv
+CLIENTS := interop/edv interop/hub
 
 # Programs that the tests run. The S3 server is no tool of go.mod, whose requirements it would multiply.
 TOOLS     := bin/tools
@@ -30,12 +30,12 @@ fmt:
 	gofmt -w .
 
 clean:
-	rm -rf bin $(CLIENTS)/node_modules
+	rm -rf bin $(CLIENTS:=/node_modules)
 
 # What a bare machine lacks: a C compiler for the race detector, the published JavaScript clients, PostgreSQL and an S3
 # server. Of PostgreSQL only the programs are used: Debian is told to make and start no server of its own, unless it
 # has done so already.
-tools: $(CLIENTS)/node_modules/.package-lock.json $(TOOLS)/.versitygw-$(VERSITYGW)
+tools: $(CLIENTS:=/node_modules/.package-lock.json) $(TOOLS)/.versitygw-$(VERSITYGW)
 	@lacking=; \
 	for pair in gcc:gcc gcc:libc6-dev; do \
 		command -v $${pair%%:*} >/dev/null || lacking="$$lacking $${pair#*:}"; \
@@ -61,10 +61,10 @@ $(TOOLS)/.versitygw-$(VERSITYGW):
 	then touch $@; elif [ "$$CI" = true ]; then exit 1; \
 	else echo "make: could not; the tests that need it will be skipped"; fi
 
-$(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json $(CLIENTS)/.npmrc
-	@if command -v npm >/dev/null; then cd $(CLIENTS) && npm ci && touch node_modules/.package-lock.json; \
-	elif [ "$$CI" = true ]; then echo "make: Node.js with npm is needed for $(CLIENTS)"; exit 1; \
-	else echo "make: no npm here: the tests in $(CLIENTS) will be skipped"; fi
+%/node_modules/.package-lock.json: %/package-lock.json %/.npmrc
+	@if command -v npm >/dev/null; then cd $* && npm ci && touch node_modules/.package-lock.json; \
+	elif [ "$$CI" = true ]; then echo "make: Node.js with npm is needed for $*"; exit 1; \
+	else echo "make: no npm here: the tests in $* will be skipped"; fi
 
 format:
 	@unformatted=$$(gofmt -l .); \

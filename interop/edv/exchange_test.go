@@ -22,14 +22,15 @@ import (
 	"github.com/cofferhq/coffer/api/edv"
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/ident"
+	"github.com/cofferhq/coffer/interop"
 	"github.com/cofferhq/coffer/keyring"
 )
 
 // TestExchange lets one person use our client and the published one on the same vault: what either writes, the other
 // reads, finds, changes and hands on.
 func TestExchange(t *testing.T) {
-	nodejs(t)
-	onEachDisk(t, exchange)
+	interop.Nodejs(t, client)
+	interop.OnEachDisk(t, exchange)
 }
 
 func exchange(t *testing.T, base string) {
@@ -153,7 +154,7 @@ func exchange(t *testing.T, base string) {
 			t.Fatal(err)
 		}
 		// Before, the envelope names nobody, the owner's own key included.
-		if out, err := script(t, alice.input(vault, input{"id": info.ID}), "read.mjs"); err == nil {
+		if out, err := interop.Script(t, alice.input(vault, input{"id": info.ID}), "read.mjs"); err == nil {
 			t.Errorf("the published client reads %s", out)
 		}
 		key, did, err := a.ForeignKey(t.Context(), bob.ring.DID())
@@ -263,7 +264,7 @@ func exchange(t *testing.T, base string) {
 			t.Fatal(err)
 		}
 		in := bob.input(vault, input{"id": id, "capability": capability})
-		if out, err := script(t, in, "read.mjs"); err == nil || len(out) > 0 {
+		if out, err := interop.Script(t, in, "read.mjs"); err == nil || len(out) > 0 {
 			t.Errorf("read %s", out)
 		}
 	})
@@ -428,7 +429,7 @@ func (p *person) input(v *edv.RemoteVault, more input) []byte {
 
 func (p *person) run(t *testing.T, name string, v *edv.RemoteVault, more input) []byte {
 	t.Helper()
-	out, err := script(t, p.input(v, more), name)
+	out, err := interop.Script(t, p.input(v, more), name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,16 +12,17 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/cofferhq/coffer/interop"
 	"github.com/cofferhq/coffer/keyring"
 )
 
 // TestProgram lets the owner's program and the published client work on the same vault with the same keys.
 func TestProgram(t *testing.T) {
-	nodejs(t)
-	base := serve(t)
+	interop.Nodejs(t, client)
+	base := interop.Serve(t)
 	alice := newPerson(t, base)
 	dir := t.TempDir()
-	bin := program(t, "coffer")
+	bin := interop.Program(t, "coffer")
 	const passphrase = "of the story"
 	coffer := func(args ...string) []byte {
 		t.Helper()
