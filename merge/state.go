@@ -91,19 +91,20 @@ func (c *Commit) Follows(first *Commit) error {
 // that is no object.
 func patch(commits []*Commit) []byte {
 	value := commits[0].Payload
-	tree, isTree := object(value)
+	tree, _ := object(value) // value as a tree, if it is one
 	for _, c := range commits[1:] {
-		if p, ok := object(c.Payload); !ok {
-			value, isTree = c.Payload, false
-		} else {
-			if !isTree {
-				tree, isTree = map[string]any{}, true
-			}
-			apply(tree, p)
-			value = nil
+		value = c.Payload
+		p, ok := object(value)
+		if !ok {
+			tree = nil
+			continue
 		}
+		if tree == nil {
+			tree = map[string]any{}
+		}
+		apply(tree, p)
 	}
-	if value != nil {
+	if tree == nil || len(commits) == 1 {
 		return value
 	}
 	var b bytes.Buffer

@@ -1,0 +1,148 @@
+package grant
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
+)
+
+// Bounds of hub messages. The message as a whole is bounded by who receives it.
+const (
+	maxMessageHeader    = 16 << 10 // bytes of the protected header, decoded
+	maxMessageSignature = 1 << 10  // bytes of the signature, decoded: RSA of 8192 bits
+	maxMessageKeyID     = 2 << 10
+	maxMessageNonce     = 256
+	maxMessageToken     = 8 << 10
+)
+
+// A Message is a hub message as its sender signed it: a compact JSON Web Signature (RFC 7515, section 7.1). Nothing in
+// it is to be believed before [Message.Verify].
+type Message struct {
+	KeyID    string          // "kid": who signed, by what key
+	Alg      string          // "alg"
+	Nonce    string          // "did-requester-nonce"; answers repeat it
+	Token    string          // "did-access-token"; "" asks for one
+	ReplyKey json.RawMessage // "coffer-reply-key": a JWK to encrypt the answer to; nil if there is none
+	Payload  []byte          // the request; may be empty
+
+	input     string // what is signed
+	signature []byte
+}
+
+// ReadMessage reads a hub message without verifying it. Invalid when it is not a compact JWS with canonical base64url
+// and a protected header in strict JSON; when the header has no "alg", or "none"; no "kid" that is an identifier and a
+// fragment; no "did-requester-nonce"; or has "crit" or "b64", of which nothing is understood here.
+func ReadMessage(jws string) (*Message, error) {
+	input, signature, ok := cutLast(jws)
+	protected, payload, ok2 := strings.Cut(input, ".")
+	if !ok || !ok2 || strings.Contains(payload, ".") {
+		return nil, badMessage("not a compact JWS")
+	}
+	if base64.RawURLEncoding.DecodedLen(len(protected)) > maxMessageHeader ||
+		base64.RawURLEncoding.DecodedLen(len(signature)) > maxMessageSignature {
+		return nil, badMessage("the header or the signature is too large")
+	}
+	m := &Message{input: input}
+	header, ok := decode64(protected)
+	if !ok {
+		return nil, badMessage("the header is not base64url")
+	}
+	if m.signature, ok = decode64(signature); !ok || len(m.signature) == 0 {
+		return nil, badMessage("no signature")
+	}
+	if m.Payload, ok = decode64(payload); !ok {
+		return nil, badMessage("the payload is not base64url")
+	}
+	var h struct {
+		Alg      string          `json:"alg"`
+		KeyID    string          `json:"kid"`
+		Nonce    string          `json:"did-requester-nonce"`
+		Token    string          `json:"did-access-token"`
+		ReplyKey json.RawMessage `json:"coffer-reply-key"`
+		Crit     json.RawMessage `json:"crit"`
+		B64      json.RawMessage `json:"b64"`
+	}
+	if jose.DecodeOpen(header, &h) != nil {
+		return nil, badMessage("the header is not JSON of the expected form, or a member is repeated")
+	}
+	did, fragment, _ := strings.Cut(h.KeyID, "#")
+	switch {
+	case h.Crit != nil || h.B64 != nil:
+		return nil, badMessage("the header demands what is not understood here")
+	case h.Alg == "" || strings.EqualFold(h.Alg, "none"):
+		return nil, badMessage("a message must be signed")
+	case did == "" || fragment == "" || len(h.KeyID) > maxMessageKeyID:
+		return nil, badMessage("kid is not the id of a key")
+	case h.Nonce == "" || len(h.Nonce) > maxMessageNonce || len(h.Token) > maxMessageToken:
+		return nil, badMessage("no nonce, or the nonce or the token is too long")
+	}
+	m.KeyID, m.Alg, m.Nonce, m.Token, m.ReplyKey = h.KeyID, h.Alg, h.Nonce, h.Token, h.ReplyKey
+	return m, nil
+}
+
+func badMessage(reason string) error { return coffer.Errorf("message", coffer.Invalid, reason) }
+
+func cutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, '.')
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// decode64 reads base64url without padding, one text for each value. The decoder itself would pass over line ends.
+func decode64(s string) ([]byte, bool) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return b, err == nil && base64.RawURLEncoding.EncodedLen(len(b)) == len(s)
+}
+
+// Signer returns the identifier of whose key is said to have signed: the key id up to its first '#'.
+func (m *Message) Signer() string { return identifierOf(m.KeyID) }
+
+// MessageFacts are what is needed to verify hub messages.
+type MessageFacts struct {
+	// Key returns the key with the id if its controller's identity document lists it for the purpose and it suits the
+	// JWS algorithm. An error of kind Unavailable is passed on; any other means that there is no such key.
+	Key func(ctx context.Context, keyID, alg string, p coffer.Purpose) (coffer.Verifier, error)
+	// Audience is what this hub is known by: its identifiers.
+	Audience []string
+}
+
+// Signed is what [Message.Verify] found: who signed, and whom it can be for. The zero Signed is nobody.
+type Signed struct {
+	signer   string
+	audience []string
+}
+
+// Verify verifies the message's signature by the key that it names, for authentication. It fails with NotExist for
+// whatever is wrong with it: a stranger is not told which.
+func (m *Message) Verify(ctx context.Context, f *MessageFacts) (Signed, error) {
+	key, err := f.Key(ctx, m.KeyID, m.Alg, coffer.Authentication)
+	switch {
+	case err != nil && coffer.KindOf(err) == coffer.Unavailable:
+		return Signed{}, err
+	case err != nil || key == nil || !key.Verify([]byte(m.input), m.signature):
+		return Signed{}, noRight("message")
+	}
+	return Signed{signer: m.Signer(), audience: f.Audience}, nil
+}
+
+// Signer returns the identifier of who signed, "" for nobody.
+func (s Signed) Signer() string { return s.signer }
+
+// Caller returns who asks by a message that says it is from iss, for aud. Denied unless iss is the signer, and aud is
+// one that this hub is known by. At a vault this caller has no right at all.
+func (s Signed) Caller(iss, aud string) (Caller, error) {
+	switch {
+	case s.signer == "" || iss != s.signer:
+		return Caller{}, coffer.E("message", coffer.Denied, &coffer.Fault{Target: "iss", Reason: "not who signed"})
+	case aud == "" || !slices.Contains(s.audience, aud):
+		return Caller{}, coffer.E("message", coffer.Denied, &coffer.Fault{Target: "aud", Reason: "for another hub"})
+	}
+	return Caller{who: s.signer}, nil
+}
