@@ -130,11 +130,10 @@ func ParsePermission(payload []byte) (*Permission, error) {
 		{"purpose", &p.Purpose, maxPermissionText, false},
 		{"filter", &p.Filter, maxPermissionText, false},
 	} {
-		raw, given := m.take(f.name)
-		if !given && !f.required {
+		if _, given := m[f.name]; !given && !f.required {
 			continue
 		}
-		if err := text(raw, f.name, f.value, f.most); err != nil {
+		if err := m.text(f.name, f.value, f.most); err != nil {
 			return nil, err
 		}
 	}
@@ -145,9 +144,9 @@ func ParsePermission(payload []byte) (*Permission, error) {
 		{"expires_at", &p.Expires},
 		{"not_revocable_before", &p.NotRevocableBefore},
 	} {
-		if raw, given := m.take(f.name); given {
+		if _, given := m[f.name]; given {
 			var s string
-			if err := text(raw, f.name, &s, maxPermissionText); err != nil {
+			if err := m.text(f.name, &s, maxPermissionText); err != nil {
 				return nil, err
 			}
 			t, err := time.Parse(time.RFC3339, s)
@@ -217,11 +216,11 @@ func (m permissionMembers) take(name string) (json.RawMessage, bool) {
 	return raw, given
 }
 
-// text reads a string that is not empty; raw is nil if it is missing.
-func text(raw json.RawMessage, name string, value *string, most int) error {
+// text reads a string that is not empty.
+func (m permissionMembers) text(name string, value *string, most int) error {
 	var s *string
-	switch {
-	case raw == nil:
+	switch raw, given := m.take(name); {
+	case !given:
 		return badPermission(name, "Required parameter is missing")
 	case jose.Decode(raw, &s) != nil || s == nil:
 		return badPermission(name, "Required parameter is of the incorrect type")
