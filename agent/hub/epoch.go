@@ -1,0 +1,4 @@
+package hub
+
+type epochs struct{}
+type deliveries struct{}
