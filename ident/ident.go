@@ -26,9 +26,6 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// Assertion is the purpose of signatures on statements, such as credentials.
-const Assertion coffer.Purpose = "assertionMethod"
-
 // ErrMethod is in the chain of an Invalid error when a name may be well formed but is of a kind unknown to the
 // resolver.
 var ErrMethod = errors.New("this kind of identifier is not known here")

@@ -132,7 +132,7 @@ func TestPinned(t *testing.T) {
 		kind  coffer.Kind
 	}{
 		{site + "#" + alice, coffer.Invocation, 0},
-		{site + "#" + alice, Assertion, 0},
+		{site + "#" + alice, coffer.Assertion, 0},
 		{site + "#" + carol, coffer.Invocation, coffer.Denied},
 		{site + "#" + bob, coffer.Invocation, coffer.NotExist},
 		{urn + "#a", coffer.Invocation, 0},

@@ -11,14 +11,16 @@ import (
 	"github.com/oasisprotocol/curve25519-voi/primitives/x25519"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
 )
 
 // The types of keys in an Identity, whatever its document calls them.
 const (
-	Ed25519   = "Ed25519VerificationKey2020"        // 32 bytes, RFC 8032
-	X25519    = "X25519KeyAgreementKey2020"         // 32 bytes, RFC 7748
-	P256      = "EcdsaSecp256r1VerificationKey2019" // 33 bytes: the compressed point, SEC 1
-	Secp256k1 = "EcdsaSecp256k1VerificationKey2019" // 33 bytes: the compressed point, SEC 1
+	Ed25519   = jose.Ed25519Key   // 32 bytes, RFC 8032
+	X25519    = jose.X25519Key    // 32 bytes, RFC 7748
+	P256      = jose.P256Key      // 33 bytes: the compressed point, SEC 1
+	Secp256k1 = jose.Secp256k1Key // 33 bytes: the compressed point, SEC 1
+	RSA       = jose.RSAKey       // PKCS #1 DER, of 2048 to 8192 bits
 )
 
 // A key is a public key of one of these types. What the parsers return is well formed.

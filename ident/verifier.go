@@ -21,7 +21,7 @@ func (v *verifier) Verify(message, signature []byte) bool {
 }
 
 // Key returns the verifier of the key that keyID names, an identifier with a fragment, provided that its owner's
-// document lists the key for the purpose: coffer.Invocation, coffer.Delegation or [Assertion]. Only Ed25519 keys
+// document lists the key for the purpose: coffer.Invocation, coffer.Delegation or coffer.Assertion. Only Ed25519 keys
 // verify here; others are Invalid, as are malformed ids and unknown purposes. NotExist when the document has no such
 // key, Denied when it has it, but not for this purpose; for the rest as Resolve.
 //
@@ -31,7 +31,7 @@ func (r *Resolver) Key(ctx context.Context, keyID string, p coffer.Purpose) (cof
 	if fragment == "" || len(keyID) > maxID {
 		return nil, coffer.Errorf("key", coffer.Invalid, "not the id of a key")
 	}
-	if p != coffer.Invocation && p != coffer.Delegation && p != Assertion {
+	if p != coffer.Invocation && p != coffer.Delegation && p != coffer.Assertion {
 		return nil, coffer.Errorf("key", coffer.Invalid, "unknown purpose")
 	}
 	if strings.TrimPrefix(id, "did:key:") == fragment {

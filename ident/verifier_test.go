@@ -22,7 +22,7 @@ func TestKey(t *testing.T) {
 	name, message := multikeyOf(public), []byte("message")
 	signature := ed25519.Sign(private, message)
 	for _, id := range []string{"did:key:" + name, name} {
-		for _, p := range []coffer.Purpose{coffer.Invocation, coffer.Delegation, Assertion} {
+		for _, p := range []coffer.Purpose{coffer.Invocation, coffer.Delegation, coffer.Assertion} {
 			for range 2 { // from the document, and from what is kept
 				v, err := r.Key(ctx, id+"#"+name, p)
 				if err != nil {

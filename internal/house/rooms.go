@@ -31,6 +31,7 @@ var Rooms = []Room{
 		Path:  "ident",
 		Rooms: []string{".", "internal/jose"},
 		Modules: []string{
+			"github.com/decred/dcrd/dcrec/secp256k1/v4",
 			"github.com/go-json-experiment/json",
 			"github.com/hashicorp/golang-lru/v2",
 			"github.com/oasisprotocol/curve25519-voi",
@@ -41,6 +42,7 @@ var Rooms = []Room{
 		Path:  "keyring",
 		Rooms: []string{".", "internal/jose"},
 		Modules: []string{
+			"github.com/decred/dcrd/dcrec/secp256k1/v4",
 			"github.com/oasisprotocol/curve25519-voi",
 			"github.com/tyler-smith/go-bip39",
 			"github.com/zalando/go-keyring",

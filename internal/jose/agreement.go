@@ -192,19 +192,25 @@ func (r *recipient) unwrap(enc Encryption, reader Reader) (*ContentKey, error) {
 	return ContentKeyOf(enc, raw)
 }
 
-// deriveKEK derives a key-encryption key (Concat KDF with SHA-256 and one round: RFC 7518, section 4.6.2).
+// deriveKEK derives the key-encryption key for the recipient with that key id.
 func deriveKEK(z, apu []byte, keyID string) []byte {
-	sum := sha256.Sum256(kdfInput(z, apu, keyID))
-	return sum[:]
+	return deriveKey(z, AgreementAlg, apu, []byte(keyID), KeySize)
 }
 
-func kdfInput(z, apu []byte, keyID string) []byte {
-	in := make([]byte, 0, 128+len(keyID))
+// deriveKey derives a key of at most 32 bytes from a shared secret (Concat KDF with SHA-256 and one round: RFC 7518,
+// section 4.6.2).
+func deriveKey(z []byte, alg string, apu, apv []byte, size int) []byte {
+	sum := sha256.Sum256(kdfInput(z, alg, apu, apv, size))
+	return sum[:size]
+}
+
+func kdfInput(z []byte, alg string, apu, apv []byte, size int) []byte {
+	in := make([]byte, 0, 128+len(apv))
 	in = append(binary.BigEndian.AppendUint32(in, 1), z...)
-	in = append(binary.BigEndian.AppendUint32(in, uint32(len(AgreementAlg))), AgreementAlg...)
+	in = append(binary.BigEndian.AppendUint32(in, uint32(len(alg))), alg...)
 	in = append(binary.BigEndian.AppendUint32(in, uint32(len(apu))), apu...)
-	in = append(binary.BigEndian.AppendUint32(in, uint32(len(keyID))), keyID...)
-	return binary.BigEndian.AppendUint32(in, 8*KeySize)
+	in = append(binary.BigEndian.AppendUint32(in, uint32(len(apv))), apv...)
+	return binary.BigEndian.AppendUint32(in, uint32(8*size))
 }
 
 func (c Curve) ecdh() ecdh.Curve {

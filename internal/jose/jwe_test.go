@@ -140,7 +140,7 @@ func TestKnownDerivation(t *testing.T) {
 		want string
 	}{
 		{"shared secret", z, v.SharedSecret},
-		{"derivation input", kdfInput(z, apu, v.KeyAgreementKey.ID), v.KDFInput},
+		{"derivation input", kdfInput(z, AgreementAlg, apu, []byte(v.KeyAgreementKey.ID), KeySize), v.KDFInput},
 		{"key-encryption key", deriveKEK(z, apu, v.KeyAgreementKey.ID), v.KEK},
 		{"content key", cek, v.CEK},
 	} {

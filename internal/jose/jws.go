@@ -1,0 +1,112 @@
+package jose
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// A JWS is a JSON Web Signature with one signature (RFC 7515), its three texts exactly as they came: what is signed and
+// hashed is the texts, so they are never written anew.
+type JWS struct {
+	Protected string // base64url of the protected header
+	Payload   string // base64url; may be empty
+	Signature string // base64url; empty while there is none
+}
+
+// MaxHeader bounds the protected header of a JWS, and that of a compact JWE: bytes of JSON.
+const MaxHeader = 16 << 10
+
+// ParseCompactJWS reads the compact serialization (RFC 7515, section 7.1): three texts in canonical base64url, of which
+// the payload alone may be empty. It does not look into them; the caller bounds the length of s.
+func ParseCompactJWS(s string) (*JWS, error) {
+	protected, rest, _ := strings.Cut(s, ".")
+	payload, signature, found := strings.Cut(rest, ".")
+	if !found || protected == "" || signature == "" ||
+		!CheckSegment(protected) || !CheckSegment(payload) || !CheckSegment(signature) {
+		return nil, errors.New("not a compact JWS")
+	}
+	return &JWS{protected, payload, signature}, nil
+}
+
+// NewJWS returns a JWS without a signature. The header is a struct or a map that is a JSON object; texts in it that are
+// not UTF-8 are mended. It panics for headers that JSON cannot have, a raw value that is not JSON among them.
+func NewJWS(header any, payload []byte) *JWS {
+	b, err := json.Marshal(header, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil || jsontext.Value(b).Kind() != '{' {
+		panic("jose: a JWS header is not a JSON object")
+	}
+	return &JWS{Protected: encode64(b), Payload: encode64(payload)}
+}
+
+// Input returns what is signed (RFC 7515, section 5.1).
+func (j *JWS) Input() []byte {
+	b := make([]byte, 0, len(j.Protected)+1+len(j.Payload))
+	return append(append(append(b, j.Protected...), '.'), j.Payload...)
+}
+
+// Compact returns the compact serialization.
+func (j *JWS) Compact() string { return j.Protected + "." + j.Payload + "." + j.Signature }
+
+// Header reads the protected header into v as [DecodeOpen] does. It also fails for what is no JSON object, beyond
+// [MaxHeader], and when there is a "crit" member: no extension is known here (RFC 7515, section 4.1.11).
+func (j *JWS) Header(v any) error { return decodeHeader(j.Protected, v) }
+
+func decodeHeader(protected string, v any) error {
+	if len(protected) > (MaxHeader*4+2)/3 {
+		return errors.New("protected header is too long")
+	}
+	b, ok := decode64(protected)
+	if !ok {
+		return errors.New("protected header is not base64url")
+	}
+	if jsontext.Value(b).Kind() != '{' {
+		return errors.New("protected header is not a JSON object")
+	}
+	var critical struct {
+		Crit jsontext.Value `json:"crit"`
+	}
+	if err := DecodeOpen(b, &critical); err != nil {
+		return err
+	}
+	if critical.Crit != nil {
+		return errors.New("protected header asks for what is not done here")
+	}
+	return DecodeOpen(b, v)
+}
+
+// CheckSegment reports whether s is base64url without padding, and the one text of its bytes: no line ends, no spare
+// bits. It is so for the empty text.
+func CheckSegment(s string) bool {
+	last := byte(0)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'A' <= c && c <= 'Z':
+			last = c - 'A'
+		case 'a' <= c && c <= 'z':
+			last = c - 'a' + 26
+		case '0' <= c && c <= '9':
+			last = c - '0' + 52
+		case c == '-':
+			last = 62
+		case c == '_':
+			last = 63
+		default:
+			return false
+		}
+	}
+	switch len(s) % 4 {
+	case 1:
+		return false
+	case 2:
+		return last&15 == 0
+	case 3:
+		return last&3 == 0
+	}
+	return true
+}
+
+// DecodeSegment returns the bytes of a text that [CheckSegment] accepts, and false for others.
+func DecodeSegment(s string) ([]byte, bool) { return decode64(s) }
