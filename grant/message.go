@@ -2,7 +2,6 @@ package grant
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -13,8 +12,7 @@ import (
 
 // Bounds of hub messages. The message as a whole is bounded by who receives it.
 const (
-	maxMessageHeader    = 16 << 10 // bytes of the protected header, decoded
-	maxMessageSignature = 1 << 10  // bytes of the signature, decoded: RSA of 8192 bits
+	maxMessageSignature = 1 << 11 // characters: of RSA with 8192 bits it has 1366
 	maxMessageKeyID     = 2 << 10
 	maxMessageNonce     = 256
 	maxMessageToken     = 8 << 10
@@ -30,7 +28,7 @@ type Message struct {
 	ReplyKey json.RawMessage // "coffer-reply-key": a JWK to encrypt the answer to; nil if there is none
 	Payload  []byte          // the request; may be empty
 
-	input     string // what is signed
+	input     []byte // what is signed
 	signature []byte
 }
 
@@ -38,41 +36,30 @@ type Message struct {
 // and a protected header in strict JSON; when the header has no "alg", or "none"; no "kid" that is an identifier and a
 // fragment; no "did-requester-nonce"; or has "crit" or "b64", of which nothing is understood here.
 func ReadMessage(jws string) (*Message, error) {
-	input, signature, ok := cutLast(jws)
-	protected, payload, ok2 := strings.Cut(input, ".")
-	if !ok || !ok2 || strings.Contains(payload, ".") {
+	j, err := jose.ParseCompactJWS(jws)
+	if err != nil {
 		return nil, badMessage("not a compact JWS")
 	}
-	if base64.RawURLEncoding.DecodedLen(len(protected)) > maxMessageHeader ||
-		base64.RawURLEncoding.DecodedLen(len(signature)) > maxMessageSignature {
-		return nil, badMessage("the header or the signature is too large")
+	if len(j.Signature) > maxMessageSignature {
+		return nil, badMessage("the signature is too large")
 	}
-	m := &Message{input: input}
-	header, ok := decode64(protected)
-	if !ok {
-		return nil, badMessage("the header is not base64url")
-	}
-	if m.signature, ok = decode64(signature); !ok || len(m.signature) == 0 {
-		return nil, badMessage("no signature")
-	}
-	if m.Payload, ok = decode64(payload); !ok {
-		return nil, badMessage("the payload is not base64url")
-	}
+	m := &Message{input: j.Input()}
+	m.signature, _ = jose.DecodeSegment(j.Signature)
+	m.Payload, _ = jose.DecodeSegment(j.Payload)
 	var h struct {
 		Alg      string          `json:"alg"`
 		KeyID    string          `json:"kid"`
 		Nonce    string          `json:"did-requester-nonce"`
 		Token    string          `json:"did-access-token"`
 		ReplyKey json.RawMessage `json:"coffer-reply-key"`
-		Crit     json.RawMessage `json:"crit"`
 		B64      json.RawMessage `json:"b64"`
 	}
-	if jose.DecodeOpen(header, &h) != nil {
-		return nil, badMessage("the header is not JSON of the expected form, or a member is repeated")
+	if j.Header(&h) != nil {
+		return nil, badMessage("the header is not JSON of the expected form, too large, or demands what is not known here")
 	}
 	did, fragment, _ := strings.Cut(h.KeyID, "#")
 	switch {
-	case h.Crit != nil || h.B64 != nil:
+	case h.B64 != nil:
 		return nil, badMessage("the header demands what is not understood here")
 	case h.Alg == "" || strings.EqualFold(h.Alg, "none"):
 		return nil, badMessage("a message must be signed")
@@ -86,20 +73,6 @@ func ReadMessage(jws string) (*Message, error) {
 }
 
 func badMessage(reason string) error { return coffer.Errorf("message", coffer.Invalid, reason) }
-
-func cutLast(s string) (before, after string, ok bool) {
-	i := strings.LastIndexByte(s, '.')
-	if i < 0 {
-		return "", "", false
-	}
-	return s[:i], s[i+1:], true
-}
-
-// decode64 reads base64url without padding, one text for each value. The decoder itself would pass over line ends.
-func decode64(s string) ([]byte, bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return b, err == nil && base64.RawURLEncoding.EncodedLen(len(b)) == len(s)
-}
 
 // Signer returns the identifier of whose key is said to have signed: the key id up to its first '#'.
 func (m *Message) Signer() string { return identifierOf(m.KeyID) }
@@ -126,7 +99,7 @@ func (m *Message) Verify(ctx context.Context, f *MessageFacts) (Signed, error) {
 	switch {
 	case err != nil && coffer.KindOf(err) == coffer.Unavailable:
 		return Signed{}, err
-	case err != nil || key == nil || !key.Verify([]byte(m.input), m.signature):
+	case err != nil || key == nil || !key.Verify(m.input, m.signature):
 		return Signed{}, noRight("message")
 	}
 	return Signed{signer: m.Signer(), audience: f.Audience}, nil

@@ -12,7 +12,10 @@ import (
 // made from CommittedAt. sign signs the input with the key that the header names; what it fails with is returned.
 // Otherwise errors are those of [Parse]: Build makes nothing that Parse refuses.
 func Build(h Header, payload []byte, sign func(input []byte) ([]byte, error)) (*coffer.Commit, error) {
-	protected, err := jose.Encode(struct {
+	if h.Meta != nil && jose.Valid(h.Meta) != nil {
+		return nil, fault("commit.protected.meta", "not JSON")
+	}
+	j := jose.NewJWS(struct {
 		Interface   string          `json:"interface"`
 		Context     string          `json:"context"`
 		Type        string          `json:"type"`
@@ -28,19 +31,16 @@ func Build(h Header, payload []byte, sign func(input []byte) ([]byte, error)) (*
 	}{
 		h.Interface, h.Context, h.Type, h.Strategy, h.Sub, h.Operation,
 		h.CommittedAt.UTC().Format("2006-01-02T15:04:05.000Z"), h.ObjectID, h.Meta, h.Issuer, h.Alg, h.KeyID,
-	})
-	if err != nil {
-		return nil, fault("commit.protected", "no JSON")
-	}
-	c := &coffer.Commit{
-		Protected: base64.RawURLEncoding.EncodeToString(protected),
-		Payload:   base64.RawURLEncoding.EncodeToString(payload),
-	}
-	signature, err := sign([]byte(c.Protected + "." + c.Payload))
+	}, payload)
+	signature, err := sign(j.Input())
 	if err != nil {
 		return nil, err
 	}
-	c.Signature = base64.RawURLEncoding.EncodeToString(signature)
+	c := &coffer.Commit{
+		Protected: j.Protected,
+		Payload:   j.Payload,
+		Signature: base64.RawURLEncoding.EncodeToString(signature),
+	}
 	if _, err := Parse(c); err != nil {
 		return nil, err
 	}

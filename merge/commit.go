@@ -130,7 +130,7 @@ func segment(target, text string, most int) ([]byte, error) {
 	if base64.RawURLEncoding.DecodedLen(len(text)) > most {
 		return nil, fault(target, "too large")
 	}
-	b, ok := decode64(text)
+	b, ok := jose.DecodeSegment(text)
 	if !ok {
 		return nil, fault(target, "not base64url as RFC 7515 has it")
 	}
@@ -280,7 +280,7 @@ func (c *Commit) Signer() string {
 // Verify reports whether the commit's signature is the key's over what is signed. That the key is one that its owner
 // signs with is for who hands it in to know.
 func (c *Commit) Verify(v coffer.Verifier) bool {
-	signature, ok := decode64(c.Raw.Signature)
+	signature, ok := jose.DecodeSegment(c.Raw.Signature)
 	return ok && v.Verify([]byte(c.Raw.Protected+"."+c.Raw.Payload), signature)
 }
 
