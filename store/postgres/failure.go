@@ -3,8 +3,10 @@ package postgres
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -110,6 +112,13 @@ func (h *health) note(ctx context.Context, err error) {
 	}
 }
 
+// cutOff reports whether a connection was there and was lost.
+func cutOff(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &op) && (op.Op == "read" || op.Op == "write")
+}
+
 // openFailure says in one sentence why the database cannot be opened, and what to do.
 func openFailure(err error) error {
 	const op = "postgres.Open"
@@ -140,6 +149,9 @@ func openFailure(err error) error {
 		return unavailable("the database server refused: SQLSTATE " + c)
 	case errors.Is(err, context.Canceled):
 		return coffer.E(op, coffer.Unavailable, context.Canceled)
+	case cutOff(err):
+		// Before what is said of TLS: a server without TLS refuses it first, and is then asked without.
+		return unavailable("the connection to the database server broke; try again")
 	case strings.Contains(err.Error(), "server refused TLS") || strings.Contains(err.Error(), "tls:") ||
 		strings.Contains(err.Error(), "x509:"):
 		return invalid("no trusted TLS connection to the database server; see sslmode and sslrootcert in the URL")
