@@ -3,6 +3,7 @@ package edv
 import (
 	_ "embed"
 	"net/http"
+	"strings"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
@@ -110,7 +111,14 @@ func (c *call) resolve() error {
 	if c.o.Resolve == nil {
 		return fail(http.StatusNotFound, notFoundError, coffer.NotExist, "no such place")
 	}
-	status, body := c.o.Resolve(c.r.Context(), c.path.segments[2])
+	id := c.path.segments[2]
+	// Some resolver clients, hub-sdk-js among them, put the identifier into the path as it is: then the escape of a did:web's
+	// port is the identifier's own.
+	raw := strings.TrimPrefix(c.r.URL.EscapedPath(), "/1.0/identifiers/")
+	if strings.HasPrefix(raw, "did:web:") && !strings.Contains(raw, "%25") {
+		id = raw
+	}
+	status, body := c.o.Resolve(c.r.Context(), id)
 	c.Header()["Content-Type"] = []string{`application/ld+json;profile="https://w3id.org/did-resolution"`}
 	c.json(status, body)
 	return nil
