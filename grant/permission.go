@@ -241,7 +241,7 @@ func isDID(s string) bool {
 // An Ask is what somebody wants to do with an object in an owner's hub.
 type Ask struct {
 	Now       time.Time
-	Who       string
+	Who       string // "" is nobody, who may do what everybody may
 	Owner     string
 	Interface string
 	Context   string
@@ -260,8 +260,8 @@ type Ask struct {
 // give himself all.
 func (p *Permission) Allows(a *Ask) (bool, error) {
 	switch {
-	case a.Who == "" || a.Owner == "" || a.Owner != p.Owner,
-		p.Grantee != a.Who && p.Grantee != coffer.Everybody,
+	case a.Owner == "" || a.Owner != p.Owner,
+		(a.Who == "" || a.Who != p.Grantee) && p.Grantee != coffer.Everybody,
 		a.Right == 0 || p.Allow&a.Right != a.Right,
 		p.Grantee == coffer.Everybody && a.Right != ReadRight,
 		a.Context != p.Context || a.Type != p.Type,

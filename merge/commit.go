@@ -1,6 +1,6 @@
-// Package merge says what hub commits are and what follows from them: [Parse] checks a commit's form, [Commit.Verify] its
-// signature by a key that is handed in, and [Of] computes the state of an object from the set of its commits. [Build]
-// makes commits.
+// Package merge says what hub commits are and what follows from them: [Parse] checks a commit's form, [Commit.Verify]
+// its signature by a key that is handed in, and [Of] computes the state of an object from the set of its commits.
+// [Build] makes commits.
 //
 // It is pure. The state depends on the set alone, not on the order in which commits came, so that all who hold the same
 // commits agree. The formats are described in doc/commits.md.

@@ -93,10 +93,12 @@ func TestParseRefuses(t *testing.T) {
 		{"large payload", func(c *coffer.Commit) { c.Payload = encode(make([]byte, MaxPayload+1)) }, "commit.payload"},
 		{"no signature", func(c *coffer.Commit) { c.Signature = "" }, "commit.signature"},
 		{"broken signature", func(c *coffer.Commit) { c.Signature = "?" }, "commit.signature"},
-		{"large signature", func(c *coffer.Commit) { c.Signature = encode(make([]byte, MaxSignature+1)) }, "commit.signature"},
+		{"large signature", func(c *coffer.Commit) { c.Signature = encode(make([]byte, MaxSignature+1)) },
+			"commit.signature"},
 		{"header is a list", func(c *coffer.Commit) { c.Header = json.RawMessage(`[]`) }, "commit.header"},
 		{"header is null", func(c *coffer.Commit) { c.Header = json.RawMessage(`null`) }, "commit.header"},
-		{"header with a member twice", func(c *coffer.Commit) { c.Header = json.RawMessage(`{"a":1,"a":2}`) }, "commit.header"},
+		{"header with a member twice", func(c *coffer.Commit) { c.Header = json.RawMessage(`{"a":1,"a":2}`) },
+			"commit.header"},
 		{"large header", func(c *coffer.Commit) {
 			c.Header = json.RawMessage(`{"a":"` + strings.Repeat("x", MaxHeader) + `"}`)
 		}, "commit.header"},
