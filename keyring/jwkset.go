@@ -35,9 +35,11 @@ type JWKSet struct {
 
 // A jwkKey is a private key, and what it can do.
 type jwkKey struct {
-	tail    string
-	public  jose.JWK
-	private any              // *rsa.PrivateKey, ed25519.PrivateKey, *ecdsa.PrivateKey, *secp256k1.PrivateKey, *ecdh.PrivateKey
+	tail   string
+	public jose.JWK
+	// private is an *rsa.PrivateKey, an ed25519.PrivateKey, an *ecdsa.PrivateKey of P-256, a *secp256k1.PrivateKey, or an
+	// *ecdh.PrivateKey of X25519.
+	private any
 	agree   *ecdh.PrivateKey // of X25519 and P-256 keys; else nil
 }
 
@@ -51,8 +53,8 @@ const (
 func NewJWKSet(did string) *JWKSet { return &JWKSet{did: did} }
 
 // Generate adds a new key: "RSA" (of 2048 bits), "Ed25519", "X25519", "P-256" or "secp256k1". Its use is "sig", "enc",
-// or "" for all that it can do. It is Invalid for other kinds, for a use that the kind does not have, and for a tail that
-// is not printable ASCII of 1 to 256 bytes; Conflict if there is a key of that tail, Exhausted beyond 32 keys.
+// or "" for all that it can do. It is Invalid for other kinds, for a use that the kind does not have, and for a tail
+// that is not printable ASCII of 1 to 256 bytes; Conflict if there is a key of that tail, Exhausted beyond 32 keys.
 func (s *JWKSet) Generate(tail, kind, use string) error {
 	var private any
 	var err error
@@ -76,9 +78,9 @@ func (s *JWKSet) Generate(tail, kind, use string) error {
 	return s.add(tail, use, private)
 }
 
-// Add adds a key that was made elsewhere: a private JWK (RFC 7517; RFC 7518, section 6; RFC 8037; RFC 8812) of one of the
-// kinds of [JWKSet.Generate], RSA of 2048 to 8192 bits with both primes. Its "use" counts, its "kid" does not. Invalid if
-// it is malformed, or the parts do not belong together; else as Generate.
+// Add adds a key that was made elsewhere: a private JWK (RFC 7517; RFC 7518, section 6; RFC 8037; RFC 8812) of one of
+// the kinds of [JWKSet.Generate], RSA of 2048 to 8192 bits with both primes. Its "use" counts, its "kid" does not.
+// Invalid if it is malformed, or the parts do not belong together; else as Generate.
 func (s *JWKSet) Add(tail string, privateJWK []byte) error {
 	private, use, err := parsePrivateJWK(privateJWK)
 	if err != nil {

@@ -126,9 +126,14 @@ func verifies(t *testing.T, k *jose.JWK, message, signature []byte) bool {
 	case jose.Ed25519Key:
 		return ed25519.Verify(public, message, signature)
 	case jose.P256Key:
-		x, y := elliptic.UnmarshalCompressed(elliptic.P256(), public)
+		x, _ := jose.DecodeSegment(k.X)
+		y, _ := jose.DecodeSegment(k.Y)
+		key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
+		if err != nil {
+			t.Fatal(err)
+		}
 		r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
-		return ecdsa.Verify(&ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}, digest[:], r, s)
+		return ecdsa.Verify(key, digest[:], r, s)
 	case jose.Secp256k1Key:
 		key, err := secp256k1.ParsePubKey(public)
 		if err != nil {
@@ -345,7 +350,8 @@ func TestJWKSetFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	setPath, ringPath := filepath.Join(dir, "set"), filepath.Join(dir, "ring")
-	if err := errors.Join(SaveJWKSet(setPath, set, KeyFile(secret)), Save(ringPath, Generate(), KeyFile(secret))); err != nil {
+	err := errors.Join(SaveJWKSet(setPath, set, KeyFile(secret)), Save(ringPath, Generate(), KeyFile(secret)))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(setPath, Unlock{KeyFile: secret}); !errors.Is(err, coffer.Corrupt) {

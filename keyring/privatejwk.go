@@ -27,8 +27,8 @@ type privateJWK struct {
 	QI string `json:"qi,omitempty"`
 }
 
-// A privateJWKSet is what is sealed in the file of a JWKSet: a JWK Set (RFC 7517, section 5) of private keys, whose kids
-// are the tails, with the identifier.
+// A privateJWKSet is what is sealed in the file of a JWKSet: a JWK Set (RFC 7517, section 5) of private keys, whose
+// kids are the tails, with the identifier.
 type privateJWKSet struct {
 	DID  string       `json:"did"`
 	Keys []privateJWK `json:"keys"`

@@ -28,7 +28,7 @@ type CompactRecipient struct {
 	Key   *JWK   // RSA, X25519 or P-256
 }
 
-// A CompactReader is a private key as a compact JWE needs it. Of Agree and Decrypt those are nil that the key cannot do.
+// A CompactReader is a private key as a compact JWE needs it. Agree or Decrypt is nil if the key cannot do that.
 type CompactReader struct {
 	KeyID string
 	Curve Curve // of Agree

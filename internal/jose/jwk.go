@@ -40,8 +40,8 @@ type JWK struct {
 	Alg string `json:"alg,omitempty"`
 }
 
-// ErrUnknownKey is in the chain of the error when a key may be well formed but is not of a kind known here, or is an RSA
-// key that is too small or too large.
+// ErrUnknownKey is in the chain of the error when a key may be well formed but is not of a kind known here, or is an
+// RSA key that is too small or too large.
 var ErrUnknownKey = errors.New("unknown kind of key")
 
 var errMalformedKey = errors.New("malformed public key")
@@ -116,8 +116,9 @@ func JWKOf(kind string, public []byte) (*JWK, error) {
 
 // Public returns the key's kind, one of those above, and the key in the form that it has there. It fails with
 // [ErrUnknownKey] for other kinds and for RSA keys outside [MinRSA] and [MaxRSA]; else for points that are not on their
-// curve, RSA exponents that are even, below 3 or above 31 bits, and texts that are not canonical base64url. Any 32 bytes
-// are an X25519 key, or an Ed25519 key: those that are no point, or of low order, are found out when they are used.
+// curve, RSA exponents that are even, below 3 or above 31 bits, and texts that are not canonical base64url. Any 32
+// bytes are an X25519 key, or an Ed25519 key: those that are no point, or of low order, are found out when they are
+// used.
 func (k *JWK) Public() (kind string, public []byte, err error) {
 	switch k.Kty + " " + k.Crv {
 	case "OKP Ed25519":
