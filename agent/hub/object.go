@@ -1,0 +1,450 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"reflect"
+	"time"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
+	"github.com/cofferhq/coffer/merge"
+)
+
+// An Object is the present state of an object.
+type Object struct {
+	ID       coffer.CommitRev
+	Revision coffer.CommitRev // names this state
+	Kind     Kind
+
+	Author    string // who created it: signed by him
+	CreatedAt time.Time
+	UpdatedBy string // who made this state; when the owner has sealed it anew, who did before, as the owner says
+	UpdatedAt time.Time
+
+	Title    string          // what the hub sees of it, beside kind, authors and times
+	Tags     []string        //
+	Meta     json.RawMessage // all of it
+	Public   bool            // anybody may read it
+	Sealed   bool            // the hub cannot read it
+	Strategy string          // how states follow from what was written
+	Deleted  bool            // there is no Value then
+
+	// Value is the JSON of the value; of what other programs wrote in plain text and is no JSON, a JSON string.
+	Value json.RawMessage
+
+	record *record
+	seal   *envelope // of the state; nil if it is not sealed
+}
+
+// Into reads the value into v, as package encoding/json does. Invalid if it has another form, NotExist when the object
+// was removed.
+func (o *Object) Into(v any) error {
+	if o.Deleted {
+		return coffer.Errorf("get", coffer.NotExist, "the object was removed")
+	}
+	if err := json.Unmarshal(o.Value, v); err != nil {
+		return coffer.Errorf("get", coffer.Invalid, "the object has another form")
+	}
+	return nil
+}
+
+// PutOptions say more of an object. The hub, and whoever may read the object, sees Title, Tags and Meta, even when the
+// value is sealed: put nothing there that is not for the hub's eyes.
+type PutOptions struct {
+	Title string
+	Tags  []string
+	Meta  json.RawMessage // further members: a JSON object; "cache-intent" for one
+	// Public leaves the value in plain text, for anybody to read.
+	Public bool
+	// Strategy says how states follow when several write at once; "" is [merge.Basic]: the last one counts. With
+	// [merge.MergePatch] writers who change different members of a JSON object all count. It is an object's for good.
+	Strategy string
+}
+
+// meta returns what the commit says; there is what it said before, which stays where o says nothing.
+func (o *PutOptions) meta(there json.RawMessage) (json.RawMessage, error) {
+	members := make(map[string]any)
+	if len(o.Meta) > 0 {
+		if err := json.Unmarshal(o.Meta, &members); err != nil || members == nil {
+			return nil, errMeta
+		}
+	}
+	if o.Title != "" {
+		members["title"] = o.Title
+	}
+	if o.Tags != nil {
+		members["tags"] = o.Tags
+	}
+	if members["public"] = nil; o.Public {
+		members["public"] = true
+	}
+	return meta(there, members)
+}
+
+// Put keeps a value as a new object, sealed unless the options say otherwise, and returns the object's id. o may be
+// nil. The value is written as package encoding/json does; Invalid if that fails, Exhausted if it is too large (about
+// 780 kB).
+func (h *Hub) Put(ctx context.Context, k Kind, value any, o *PutOptions) (coffer.CommitRev, error) {
+	return h.put(ctx, k, value, o, nil)
+}
+
+func (h *Hub) put(ctx context.Context, k Kind, value any, o *PutOptions,
+	more map[string]any) (coffer.CommitRev, error) {
+	var none coffer.CommitRev
+	if o == nil {
+		o = &PutOptions{}
+	}
+	k, err := k.check()
+	if err != nil {
+		return none, err
+	}
+	wire, err := h.wire(ctx, k)
+	if err != nil {
+		return none, err
+	}
+	m, err := o.meta(nil)
+	if err == nil {
+		m, err = meta(m, more)
+	}
+	if err != nil {
+		return none, err
+	}
+	text, err := encodeValue(value)
+	if err != nil {
+		return none, err
+	}
+	payload := []byte(text)
+	if !o.Public {
+		if payload, err = h.seal(ctx, k, nil, &inside{Value: text}); err != nil {
+			return none, err
+		}
+	}
+	strategy := o.Strategy
+	if strategy == "" {
+		strategy = merge.Basic
+	}
+	return h.write(ctx, merge.Header{
+		Interface: wire.Interface, Context: wire.Context, Type: wire.Type,
+		Operation: merge.Create, Strategy: strategy, Meta: m,
+	}, payload, nil, nil)
+}
+
+func encodeValue(value any) (json.RawMessage, error) {
+	b, err := json.Marshal(value)
+	if err != nil || jose.Valid(b) != nil {
+		return nil, coffer.Errorf("put", coffer.Invalid, "the value cannot be written as JSON")
+	}
+	return b, nil
+}
+
+// seal seals a value of this identity's.
+func (h *Hub) seal(ctx context.Context, k Kind, e *envelope, in *inside) ([]byte, error) {
+	in.Owner, in.Interface, in.Context, in.Type, in.Author = h.o.Owner, k.Interface, k.Context, k.Type, h.me
+	w, err := h.toWrite(ctx, k, e)
+	if err != nil {
+		return nil, err
+	}
+	if !w.handed {
+		return in.sealObject(w.key, w.epoch, w.salt)
+	}
+	to, err := h.reader(ctx, h.o.Owner)
+	if err != nil {
+		return nil, err
+	}
+	return in.sealTo(to)
+}
+
+// Replace puts a value in the place of an object's. What the options do not give of Title, Tags and Meta stays as it
+// was; the object is public afterwards only if they say so. NotExist if there is no such object of the kind, or it was
+// removed.
+//
+// Who replaces what another one is replacing at the same time wins or loses by the object's strategy; neither is told.
+func (h *Hub) Replace(ctx context.Context, k Kind, id coffer.CommitRev, value any, o *PutOptions) error {
+	if o == nil {
+		o = &PutOptions{}
+	}
+	there, err := h.Object(ctx, k, id)
+	if err != nil {
+		return err
+	}
+	return h.replace(ctx, there, value, o, nil)
+}
+
+func (h *Hub) replace(ctx context.Context, there *Object, value any, o *PutOptions, from *origin) error {
+	if there.Deleted {
+		return coffer.Errorf("replace", coffer.NotExist, "the object was removed")
+	}
+	if o.Strategy != "" && o.Strategy != there.Strategy {
+		return coffer.Errorf("replace", coffer.Invalid, "an object's strategy stays")
+	}
+	m, err := o.meta(there.Meta)
+	if err != nil {
+		return err
+	}
+	text, err := encodeValue(value)
+	if err != nil {
+		return err
+	}
+	if there.Strategy == merge.MergePatch && from == nil {
+		text = diff(there.Value, text)
+	}
+	payload := []byte(text)
+	if !o.Public {
+		if payload, err = h.seal(ctx, there.Kind, there.seal, &inside{Value: text, Origin: from}); err != nil {
+			return err
+		}
+	}
+	_, err = h.write(ctx, merge.Header{Operation: merge.Update, Meta: m}, payload, there.record, nil)
+	return err
+}
+
+// diff returns a merge patch (RFC 7396) that makes b of a.
+func diff(a, b json.RawMessage) json.RawMessage {
+	var from, to map[string]json.RawMessage
+	if json.Unmarshal(a, &from) != nil || json.Unmarshal(b, &to) != nil || from == nil || to == nil {
+		return b
+	}
+	patch := make(map[string]json.RawMessage)
+	for name, v := range to {
+		if old, there := from[name]; !there {
+			patch[name] = v
+		} else if !bytes.Equal(old, v) {
+			patch[name] = diff(old, v)
+		}
+	}
+	for name := range from {
+		if _, there := to[name]; !there {
+			patch[name] = json.RawMessage("null")
+		}
+	}
+	text, err := json.Marshal(patch)
+	if err != nil {
+		return b
+	}
+	return text
+}
+
+// Remove ends an object: its value is gone from what the hub shows, for good. NotExist if there is no such object.
+func (h *Hub) Remove(ctx context.Context, k Kind, id coffer.CommitRev) error {
+	k, err := k.check()
+	if err != nil {
+		return err
+	}
+	wire, err := h.wire(ctx, k)
+	if err != nil {
+		return err
+	}
+	r, err := h.one(ctx, wire, id)
+	if err != nil {
+		return err
+	}
+	return h.remove(ctx, r)
+}
+
+func (h *Hub) remove(ctx context.Context, r *record) error {
+	if r.Deleted {
+		return coffer.Errorf("remove", coffer.NotExist, "the object was removed")
+	}
+	_, err := h.write(ctx, merge.Header{Operation: merge.Delete}, []byte("{}"), r, nil)
+	return err
+}
+
+// Object returns an object of a kind, removed or not. NotExist if there is none; Denied when one may not read it, or
+// has no key.
+func (h *Hub) Object(ctx context.Context, k Kind, id coffer.CommitRev) (*Object, error) {
+	k, err := k.check()
+	if err != nil {
+		return nil, err
+	}
+	wire, err := h.wire(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	r, err := h.one(ctx, wire, id)
+	if err != nil {
+		return nil, err
+	}
+	return h.open(ctx, k, r)
+}
+
+// Get reads the value of an object into v. The errors are those of [Hub.Object] and [Object.Into].
+func (h *Hub) Get(ctx context.Context, k Kind, id coffer.CommitRev, v any) error {
+	o, err := h.Object(ctx, k, id)
+	if err != nil {
+		return err
+	}
+	return o.Into(v)
+}
+
+// Put is [Hub.Put] without options.
+func Put[T any](ctx context.Context, h *Hub, k Kind, value T) (coffer.CommitRev, error) {
+	return h.Put(ctx, k, value, nil)
+}
+
+// Get returns the value of an object.
+func Get[T any](ctx context.Context, h *Hub, k Kind, id coffer.CommitRev) (value T, err error) {
+	err = h.Get(ctx, k, id, &value)
+	return value, err
+}
+
+// KindOf returns the kind of a context that is named like a Go type.
+func KindOf[T any](context string) Kind {
+	t := reflect.TypeFor[T]()
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return Kind{Interface: coffer.CollectionsInterface, Context: context, Type: t.Name()}
+}
+
+// object returns what is known of an object without its value.
+func (r *record) object(k Kind) (*Object, error) {
+	o := &Object{
+		ID: r.Object, Revision: r.Latest.Rev, Kind: k,
+		Author: r.Created.Signer(), CreatedAt: r.Created.Header.CommittedAt,
+		UpdatedBy: r.Latest.Signer(), UpdatedAt: r.Latest.Header.CommittedAt,
+		Meta: r.Latest.Header.Meta, Strategy: r.Created.Header.Strategy, Deleted: r.Deleted, record: r,
+	}
+	if o.Meta == nil {
+		return o, nil
+	}
+	// Of others' meta only what has the form that it should have is taken.
+	var m map[string]json.RawMessage
+	if err := jose.DecodeOpen(o.Meta, &m); err != nil {
+		return nil, corrupt("meta is malformed")
+	}
+	_ = jose.DecodeOpen(m["title"], &o.Title)
+	_ = jose.DecodeOpen(m["tags"], &o.Tags)
+	_ = jose.DecodeOpen(m["public"], &o.Public)
+	return o, nil
+}
+
+// open checks and opens an object. k is its kind as its readers know it.
+func (h *Hub) open(ctx context.Context, k Kind, r *record) (*Object, error) {
+	o, err := r.object(k)
+	if err != nil || r.Deleted {
+		return o, err
+	}
+	if r.Created.Header.Strategy != merge.MergePatch {
+		value, in, err := h.openPayload(ctx, o, r.Latest)
+		if err != nil {
+			return nil, err
+		}
+		if o.Value = value; in != nil && in.Origin != nil && r.Latest.Signer() == h.o.Owner {
+			o.UpdatedBy, o.UpdatedAt = in.Origin.Author, in.Origin.At
+		}
+		return o, nil
+	}
+	// The state is made of what was sealed, so that is opened first.
+	opened := make([]*merge.Commit, len(r.commits))
+	for i, c := range r.commits {
+		plain := *c
+		if plain.Payload, _, err = h.openPayload(ctx, o, c); err != nil {
+			return nil, err
+		}
+		opened[i] = &plain
+	}
+	if _, _, err := h.openPayload(ctx, o, r.Latest); err != nil { // o.seal is the state's
+		return nil, err
+	}
+	s, err := merge.Of(opened)
+	if err != nil {
+		return nil, corrupt("commits that do not go together")
+	}
+	o.Value = s.Value
+	return o, nil
+}
+
+// openPayload returns the JSON that a commit carries, opened if it is sealed.
+func (h *Hub) openPayload(ctx context.Context, o *Object, c *merge.Commit) (json.RawMessage, *inside, error) {
+	e, err := parseEnvelope(c.Payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.seal, o.Sealed = e, e != nil
+	if e == nil {
+		return plain(c.Payload), nil, nil
+	}
+	author := c.Signer()
+	var in *inside
+	if e.keyed {
+		key, err := h.toRead(ctx, o.Kind, e)
+		if err != nil {
+			return nil, nil, err
+		}
+		in, err = e.open(key)
+		if err != nil {
+			return nil, nil, err
+		}
+	} else {
+		if !h.mine {
+			return nil, nil, coffer.Errorf("open", coffer.Denied, "sealed for the owner alone")
+		}
+		if in, err = e.openFrom(ctx, h.o.Keyring, h.o.Owner, author); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !in.binds(h.o.Owner, o.Kind, author) {
+		return nil, nil, corrupt("sealed as another object, or by another author")
+	}
+	return in.Value, in, nil
+}
+
+// plain returns a payload that is not sealed as JSON.
+func plain(payload []byte) json.RawMessage {
+	if jose.Valid(payload) == nil {
+		return payload
+	}
+	b, err := json.Marshal(string(payload))
+	if err != nil {
+		return json.RawMessage(`""`)
+	}
+	return b
+}
+
+// list yields the objects that a query of the hub lists, opened. Errors that concern one object alone come with it in
+// the sequence, which goes on.
+func (h *Hub) list(ctx context.Context, k Kind, q *coffer.ObjectQuery,
+	watermark *string) iter.Seq2[*Object, error] {
+	return func(yield func(*Object, error) bool) {
+		wire, err := h.wire(ctx, k)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		c := *q
+		c.Interface, c.Context, c.Type = wire.Interface, wire.Context, wire.Type
+		stopped := false
+		pages := func() error {
+			for r, err := range h.pages(ctx, &c, watermark) {
+				if r == nil && errors.Is(err, coffer.Invalid) {
+					return err
+				}
+				var o *Object
+				if err == nil {
+					of := k
+					if of.Type == "" {
+						of.Context, of.Type = r.Created.Header.Context, r.Created.Header.Type
+					}
+					o, err = h.open(ctx, of, r)
+				}
+				if !yield(o, err) {
+					stopped = true
+					return nil
+				}
+			}
+			return nil
+		}
+		err = pages()
+		if err != nil && c.Since != "" {
+			c.Since = "" // the hub does not know the place any more: all is read anew
+			err = pages()
+		}
+		if err != nil && !stopped {
+			yield(nil, err)
+		}
+	}
+}

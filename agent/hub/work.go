@@ -1,0 +1,133 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/grant"
+)
+
+// Progress says how far [Hub.Work] is.
+type Progress struct {
+	Kind Kind
+	Seen int // objects of the kind that were looked at
+	Done int // of these, how many were sealed anew
+	// Left is how many could not be: what others wrote who have not the right keys, or what the hub altered.
+	Left int
+}
+
+// Work does what revoking leaves to be done, and yields how far it is after each object: permissions that have expired
+// are revoked, what is sealed under keys that somebody gave up is sealed anew, what was handed in by those who may write
+// and not read is sealed for those who may read, and all who may read are sent the keys. Kinds that are named are gone
+// through in any case, as are those of which it is known that something is to be done. It may be ended at any time, and
+// goes on the next time.
+func (h *Hub) Work(ctx context.Context, kinds ...Kind) iter.Seq2[Progress, error] {
+	return func(yield func(Progress, error) bool) {
+		if err := h.own("work"); err != nil {
+			yield(Progress{}, err)
+			return
+		}
+		if err := h.endExpired(ctx); err != nil {
+			yield(Progress{}, err)
+			return
+		}
+		todo, err := h.unfinished(ctx)
+		if err != nil {
+			yield(Progress{}, err)
+			return
+		}
+		known := make(map[string]bool)
+		for _, r := range todo {
+			known[r.Kind.kind().digest()] = true
+		}
+		for _, k := range kinds {
+			k, err := k.check()
+			if err == nil && !known[k.digest()] {
+				var r epochRecord
+				if r, err = h.present(ctx, k); err == nil {
+					known[k.digest()] = true
+					todo = append(todo, r)
+				}
+			}
+			if err != nil {
+				yield(Progress{Kind: k}, err)
+				return
+			}
+		}
+		for _, r := range todo {
+			if !h.workOn(ctx, r, yield) {
+				return
+			}
+		}
+	}
+}
+
+// endExpired revokes the permissions to read that have expired.
+func (h *Hub) endExpired(ctx context.Context) error {
+	var ids []coffer.CommitRev
+	for g, err := range h.grantRecords(ctx) {
+		if errors.Is(err, coffer.Corrupt) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if g.expired(h.o.Now()) && g.permission.Allow&grant.ReadRight != 0 {
+			ids = append(ids, g.Object)
+		}
+	}
+	for _, id := range ids {
+		if err := h.Revoke(ctx, id); err != nil && !errors.Is(err, coffer.Locked) {
+			return err
+		}
+	}
+	return nil
+}
+
+// workOn seals the objects of a kind anew. It reports whether to go on.
+func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, error) bool) bool {
+	k := r.Kind.kind()
+	p := Progress{Kind: k}
+	for o, err := range h.everyOf(ctx, k) {
+		if err != nil && !errors.Is(err, coffer.Corrupt) {
+			return yield(p, err)
+		}
+		p.Seen++
+		switch {
+		case err != nil:
+			p.Left++
+		case o.seal != nil && (!o.seal.keyed || o.seal.epoch < r.Epoch):
+			err := h.replace(ctx, o, json.RawMessage(o.Value), &PutOptions{}, &origin{Author: o.UpdatedBy, At: o.UpdatedAt})
+			if err != nil {
+				return yield(p, err)
+			}
+			p.Done++
+		default:
+			continue
+		}
+		if !yield(p, nil) {
+			return false
+		}
+	}
+	if err := h.redeliver(ctx, k); err != nil {
+		return yield(p, err)
+	}
+	if r.From < r.Epoch && p.Left == 0 {
+		r.From = r.Epoch
+		if err := h.advance(ctx, r); err != nil {
+			return yield(p, err)
+		}
+	}
+	return yield(p, nil)
+}
+
+// everyOf yields the objects of a kind; of a Store, all its keys.
+func (h *Hub) everyOf(ctx context.Context, k Kind) iter.Seq2[*Object, error] {
+	if k.Interface == coffer.StoresInterface {
+		return (&Store{h: h, with: k.Context}).objects(ctx)
+	}
+	return h.list(ctx, k, &coffer.ObjectQuery{NoDeleted: true}, nil)
+}
