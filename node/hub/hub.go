@@ -119,6 +119,7 @@ type Service struct {
 	// Who stamps an arrival holds the owner's lock for reading until it is committed; who lists takes it for a moment.
 	arriving [256]sync.RWMutex
 	busy     [256]sync.Mutex // by object: writers who met, and go on one after the other
+	stores   [256]sync.Mutex // by Store
 	senders  *pace
 	owners   *pace
 }

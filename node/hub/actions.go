@@ -1,0 +1,162 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/merge"
+)
+
+// Actions: a queue of messages to the owner. Anybody may leave one, within bounds, and read nothing back. The owner
+// handles them by updates of meta.state, and removes them by deletes.
+
+// actionMeta is what the hub understands of the meta of an action.
+type actionMeta struct {
+	State  *string `json:"state"`
+	Thread *string `json:"thread"`
+	Parent *string `json:"parent"`
+}
+
+// The states of an action.
+const (
+	stateNew  = "new" // also when there is none
+	stateSeen = "seen"
+	stateDone = "done"
+)
+
+// actionCounts reports whether a grant counts for actions: to leave one any does; for all else it has to name the
+// interface, so that who may read a type of objects does not read messages of that type.
+func actionCounts(p *grant.Permission, a *grant.Ask) bool {
+	return a.Right == grant.CreateRight || p.Interface == coffer.ActionsInterface
+}
+
+// acceptAction checks threads and states, and holds strangers to their bounds.
+func acceptAction(ctx context.Context, h *hub, v *view, r *row, c *merge.Commit, by *standing) error {
+	var m actionMeta
+	if c.Header.Meta != nil && json.Unmarshal(c.Header.Meta, &m) != nil {
+		return invalid("commit.protected.meta", "state, thread and parent are texts")
+	}
+	if m.State != nil {
+		switch *m.State {
+		case stateNew:
+		case stateSeen, stateDone:
+			if r == nil && !by.owner {
+				return invalid("commit.protected.meta.state", "an action begins as new")
+			}
+		default:
+			return invalid("commit.protected.meta.state", "not a state of actions")
+		}
+	}
+	if err := h.checkThread(ctx, &m, c.Object); err != nil {
+		return err
+	}
+	if !by.stranger() {
+		return nil
+	}
+	return v.hold(ctx, h, c)
+}
+
+// checkThread checks that what an action says it answers is here, unless it says that it is in another hub.
+func (h *hub) checkThread(ctx context.Context, m *actionMeta, self coffer.CommitRev) error {
+	thread, err := h.action(ctx, "commit.protected.meta.thread", m.Thread, self)
+	if err != nil {
+		return err
+	}
+	parent, err := h.action(ctx, "commit.protected.meta.parent", m.Parent, self)
+	if err != nil || parent == nil || m.Thread == nil {
+		return err
+	}
+	var above actionMeta
+	if parent.Object.Meta != nil && json.Unmarshal(parent.Object.Meta, &above) != nil {
+		return corrupt()
+	}
+	of := parent.Object.ID.String() // an action without a thread begins one
+	if above.Thread != nil {
+		of = *above.Thread
+	}
+	if thread != nil && of != *m.Thread {
+		return invalid("commit.protected.meta.thread", "not the thread of the parent")
+	}
+	return nil
+}
+
+// action returns the action that a text of meta names, nil if none or one of another hub.
+func (h *hub) action(ctx context.Context, target string, text *string, self coffer.CommitRev) (*row, error) {
+	if text == nil || strings.HasPrefix(*text, "hub://did:") {
+		return nil, nil
+	}
+	rev, err := coffer.ParseCommitRev(*text)
+	if err != nil || rev == self {
+		return nil, invalid(target, "neither the id of another action nor a hub URI")
+	}
+	r, err := h.row(ctx, rev)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil || r.Object.Interface != coffer.ActionsInterface {
+		return nil, invalid(target, "no such action in this hub")
+	}
+	return r, nil
+}
+
+// hold holds a stranger's action to the bounds that there are.
+func (v *view) hold(ctx context.Context, h *hub, c *merge.Commit) error {
+	l := &v.s.o.Limits
+	switch {
+	case l.Actions < 0:
+		return denied()
+	case len(c.Payload) > l.Actions:
+		return coffer.E("hub", coffer.Exhausted, &coffer.Fault{Target: "commit.payload", Reason: "larger than an action may be"})
+	}
+	introduced, err := v.introduced(ctx, h.owner, c)
+	if err != nil {
+		return err
+	}
+	if !introduced {
+		if l.Work > 0 && !worked(c, l.Work) {
+			return coffer.E("hub", coffer.Denied,
+				&coffer.Fault{Target: "commit.header.work", Reason: "a proof of work is asked for, or an introduction"})
+		}
+		now := v.s.o.Now()
+		if err := v.s.senders.take(mac(h.ids[:], "sender", v.who), now); err != nil {
+			return err
+		}
+		if err := v.s.owners.take(mac(h.ids[:], "owner"), now); err != nil {
+			return err
+		}
+	}
+	for _, bound := range [...]struct {
+		most int
+		tag  string
+	}{{l.WaitingOfSender, h.tag(byWaitingSender, v.who)}, {l.Waiting, h.tag(byWaiting)}} {
+		q := coffer.Query{Index: tagKey, Equals: []map[string]string{{tagName: bound.tag}}, Limit: bound.most, IDsOnly: true}
+		n := 0
+		for _, err := range h.vault.Query(ctx, q) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		if n >= bound.most {
+			return coffer.E("hub", coffer.Exhausted, &coffer.Fault{Reason: "too many actions wait to be handled"})
+		}
+	}
+	return nil
+}
+
+// actionTags are what strangers' actions that are not done are counted by.
+func actionTags(r *row, add func(texts ...string)) {
+	if !r.Stranger || r.Object.Deleted {
+		return
+	}
+	var m actionMeta
+	if r.Object.UpdatedBy == r.Object.Sub && json.Unmarshal(r.Object.Meta, &m) == nil &&
+		m.State != nil && *m.State == stateDone {
+		return
+	}
+	add(byWaiting)
+	add(byWaitingSender, r.Object.CreatedBy)
+}
