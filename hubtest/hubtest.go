@@ -4,16 +4,19 @@
 package hubtest
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/cofferhq/coffer"
 )
 
-// A Place is one host of hubs, empty at first, and the people at it.
+// A Place is one host of hubs, empty at first, and the people at it. Everybody may have a hub there.
 type Place struct {
 	Alice, Bob, Carol, Dave Person
 
+	// Nobody is the hubs as they are seen without an identity. Nil: not told.
+	Nobody coffer.Hub
 	// Fresh returns another empty place for the same people, with the same clock.
 	Fresh func(t testing.TB) *Place
 	// Now returns the place's time. Nil: that of this process.
@@ -21,14 +24,22 @@ type Place struct {
 	// Advance sets the place's clock forward. Without it, what ends by time is not told.
 	Advance func(time.Duration)
 
-	// ActionsWaiting is how many actions of strangers one owner's hub keeps that were not handled yet; 0: not told.
-	ActionsWaiting int
-	// ActionSize is how large an action of a stranger may be, in bytes of its payload; 0: not told.
-	ActionSize int
-	// StoreKeys is how many keys a Store may have when its grant does not say; 0: not told.
-	StoreKeys int
-	// Filters says that Lucene filters and those in grants are understood.
-	Filters bool
+	// Limits says what the place was told to hold strangers to. What is 0 is not told.
+	Limits Limits
+	// PrivateProfile says that profiles are read by grant alone.
+	PrivateProfile bool
+	// NoFilters says that Lucene filters are not understood.
+	NoFilters bool
+}
+
+// Limits are bounds that a place is made with, so that stories reach them. The defaults of a hub are too large for that.
+type Limits struct {
+	ActionSize    int   // bytes of the payload of a stranger's action; less than a megabyte
+	SenderBurst   int   // actions that one stranger may leave at once; fewer than ActionsWait, and at least half of it
+	ActionsWait   int   // strangers' actions that one owner keeps unhandled
+	StoreKeys     int   // keys of a Store when its grant does not say; not more than 20
+	ObjectCommits int   // commits of one object; not more than 100
+	StoreBytes    int64 // values of a Store when its grant does not say; less than a megabyte
 }
 
 // A Person is somebody with an identity, and the hubs as this person may see them.
@@ -41,5 +52,28 @@ type Person struct {
 	Sign func(protected map[string]any, payload []byte) *coffer.Commit
 }
 
+// wait bounds a story.
+const wait = time.Minute
+
 // Run tells the stories. open makes a new, empty place.
-func Run(t *testing.T, open func(t testing.TB) *Place) {}
+func Run(t *testing.T, open func(t testing.TB) *Place) {
+	for _, story := range []struct {
+		name string
+		tell func(*story)
+	}{
+		{"H-02 objects of a type are stored beside others of it", (*story).typed},
+		{"H-04 unknown schemas are accepted", (*story).customSchema},
+		{"H-12 each of the 16 combinations of CRUD", (*story).combinations},
+		{"H-13 an owner may do everything", (*story).ownerMayAll},
+		{"H-15 the state does not follow from the order of arrival", (*story).anyOrder},
+		{"H-16 commits are checked", (*story).refusals},
+	} {
+		t.Run(story.name, func(t *testing.T) { play(t, open(t), story.tell) })
+	}
+}
+
+func play(t *testing.T, p *Place, tell func(*story)) {
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	tell(newStory(ctx, t, p))
+}
