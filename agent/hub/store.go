@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"iter"
 
 	"github.com/cofferhq/coffer"
@@ -41,9 +40,6 @@ func (s *Store) kind(key string) Kind {
 // find returns the object that holds a key, nil if there is none.
 func (s *Store) find(ctx context.Context, key string) (*Object, error) {
 	for o, err := range s.h.Query(ctx, s.kind(key), nil) {
-		if errors.Is(err, coffer.Denied) && o == nil {
-			return nil, err
-		}
 		return o, err
 	}
 	return nil, nil
@@ -86,9 +82,25 @@ func (s *Store) Remove(ctx context.Context, key string) error {
 	return s.h.remove(ctx, o.record)
 }
 
-// All yields the keys of the Store with their values.
-func (s *Store) All(ctx context.Context) iter.Seq2[string, json.RawMessage] {
-	return func(yield func(string, json.RawMessage) bool) {}
+// An Entry is a key of a Store with its value.
+type Entry struct {
+	Key   string
+	Value json.RawMessage
+}
+
+// All yields what the Store holds, in the order in which the keys came there.
+func (s *Store) All(ctx context.Context) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for o, err := range s.objects(ctx) {
+			var e Entry
+			if err == nil {
+				e = Entry{o.Kind.Type, o.Value}
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
 }
 
 // objects yields all objects of the Store.

@@ -1,0 +1,223 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/grant"
+)
+
+// Types of actions by which permissions and attestations are asked for and given. Their context is
+// "schema.identity.foundation/0.1".
+const (
+	PermissionRequestAction  = "PermissionRequestAction"
+	PermissionResponseAction = "PermissionResponseAction"
+
+	OfferAttestationAction   = "OfferAttestationAction"
+	RequestAttestationAction = "RequestAttestationAction"
+	ConsentAttestationAction = "ConsentAttestationAction"
+	DeliverAttestationAction = "DeliverAttestationAction"
+)
+
+const actionContext = grant.PermissionContext
+
+// A PermissionRequest asks an owner for permissions.
+type PermissionRequest struct {
+	From        string   // who asks, as signed
+	Callback    string   // where the answer may also be sent: a URL; may be empty
+	Nonce       string   // ties the answer to the request; made when it is empty
+	Sets        []string // hub URIs of public PermissionSets that say what is meant, for people
+	Purpose     string
+	Permissions []Wanted
+}
+
+// Wanted is a permission that is asked for.
+type Wanted struct {
+	Interface string `json:"interface,omitempty"`
+	Context   string `json:"context"`
+	Type      string `json:"type"`
+	Allow     string `json:"allow"`
+}
+
+// Kind returns what it is for.
+func (w Wanted) Kind() Kind { return Kind{Interface: w.Interface, Context: w.Context, Type: w.Type} }
+
+type requestClaims struct {
+	Issuer      string   `json:"iss"`
+	Audience    string   `json:"aud"`
+	Callback    string   `json:"callback,omitempty"`
+	Nonce       string   `json:"nonce"`
+	Requested   []string `json:"requested"`
+	Purpose     string   `json:"purpose,omitempty"`
+	Permissions []Wanted `json:"permissions,omitempty"`
+}
+
+type responseClaims struct {
+	Issuer   string            `json:"iss"`
+	Audience string            `json:"aud"`
+	Nonce    string            `json:"nonce"`
+	Granted  []Wanted          `json:"granted,omitempty"`
+	Errors   []permissionError `json:"permission_errors,omitempty"`
+}
+
+type permissionError struct {
+	Error string `json:"error"`
+	Code  string `json:"error_code"`
+}
+
+// maxWanted bounds what one request asks for.
+const maxWanted = 100
+
+// RequestPermission leaves a signed request in the hub of its owner. o may be nil.
+func (h *Hub) RequestPermission(ctx context.Context, r PermissionRequest, o *SendOptions) (URI, error) {
+	if len(r.Permissions) > maxWanted || len(r.Sets) > maxWanted {
+		return URI{}, coffer.Errorf("request", coffer.Invalid, "asks for too much at once")
+	}
+	if r.Nonce == "" {
+		r.Nonce = rand.Text()
+	}
+	if r.Sets == nil {
+		r.Sets = []string{}
+	}
+	text, err := h.signJWT(ctx, requestClaims{
+		Issuer: h.me, Audience: h.o.Owner, Callback: r.Callback, Nonce: r.Nonce, Requested: r.Sets,
+		Purpose: r.Purpose, Permissions: r.Permissions,
+	})
+	if err != nil {
+		return URI{}, err
+	}
+	return h.Send(ctx, Action{
+		Context: actionContext, Type: PermissionRequestAction, Value: map[string]string{"request": text},
+	}, o)
+}
+
+// PermissionRequest returns what a message asks for. Invalid if it is no request, Corrupt if its sender did not sign it,
+// for this owner.
+func (h *Hub) PermissionRequest(ctx context.Context, m *Message) (*PermissionRequest, error) {
+	var v struct {
+		Request string `json:"request"`
+	}
+	var c requestClaims
+	if m.Kind.Type != PermissionRequestAction || m.Unreadable || m.Into(&v) != nil {
+		return nil, coffer.Errorf("request", coffer.Invalid, "not a request for permissions")
+	}
+	if err := readJWT(ctx, h.o.Resolver, v.Request, m.From, &c); err != nil {
+		return nil, err
+	}
+	if c.Issuer != m.From || c.Audience != "" && c.Audience != h.o.Owner ||
+		len(c.Permissions) > maxWanted || len(c.Requested) > maxWanted {
+		return nil, coffer.Errorf("request", coffer.Corrupt, "a request by or to another, or for too much")
+	}
+	return &PermissionRequest{
+		From: c.Issuer, Callback: c.Callback, Nonce: c.Nonce, Sets: c.Requested, Purpose: c.Purpose,
+		Permissions: c.Permissions,
+	}, nil
+}
+
+// Answer answers a request for permissions: it gives those in granted to who asked, whoever they name as the grantee;
+// none is a refusal. The answer is sent to the hub of who asked, which to is, and the message is done. It returns the
+// permissions' ids.
+func (h *Hub) Answer(ctx context.Context, to *Hub, m *Message, granted []Permission,
+	o *SendOptions) ([]coffer.CommitRev, error) {
+	r, err := h.PermissionRequest(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	c := responseClaims{Issuer: h.o.Owner, Audience: r.From, Nonce: r.Nonce}
+	var ids []coffer.CommitRev
+	for _, p := range granted {
+		p.Grantee = r.From
+		id, err := h.Grant(ctx, p)
+		if err != nil {
+			return ids, err
+		}
+		ids = append(ids, id)
+		c.Granted = append(c.Granted, Wanted{
+			Interface: p.Kind.Interface, Context: p.Kind.Context, Type: p.Kind.Type, Allow: p.Allow,
+		})
+	}
+	if len(granted) == 0 {
+		c.Errors = []permissionError{{"The request was refused.", "access_denied"}}
+	}
+	text, err := h.signJWT(ctx, c)
+	if err != nil {
+		return ids, err
+	}
+	answer := Action{Context: actionContext, Type: PermissionResponseAction, Value: map[string]string{"response": text}}
+	if _, err := h.Reply(ctx, to, m, answer, o); err != nil {
+		return ids, err
+	}
+	return ids, h.Done(ctx, m)
+}
+
+// PermissionAnswer returns what a message that answers a request grants: nothing if it was refused. Compare the nonce
+// with the request's. Invalid if it is no answer, Corrupt if its sender did not sign it, for this owner.
+func (h *Hub) PermissionAnswer(ctx context.Context, m *Message) (granted []Wanted, nonce string, err error) {
+	var v struct {
+		Response string `json:"response"`
+	}
+	var c responseClaims
+	if m.Kind.Type != PermissionResponseAction || m.Unreadable || m.Into(&v) != nil {
+		return nil, "", coffer.Errorf("request", coffer.Invalid, "not an answer to a request")
+	}
+	if err := readJWT(ctx, h.o.Resolver, v.Response, m.From, &c); err != nil {
+		return nil, "", err
+	}
+	if c.Issuer != m.From || c.Audience != h.o.Owner {
+		return nil, "", coffer.Errorf("request", coffer.Corrupt, "an answer by or to another")
+	}
+	return c.Granted, c.Nonce, nil
+}
+
+// An Attestation is what the actions say by which one is asked for, agreed to, and delivered; all in one thread.
+type Attestation struct {
+	Types   []string        `json:"types,omitempty"` // of credentials
+	Purpose string          `json:"purpose,omitempty"`
+	Nonce   string          `json:"nonce,omitempty"` // of who asks, for the proof to be bound to
+	Consent bool            `json:"consent,omitempty"`
+	Proof   json.RawMessage `json:"proof,omitempty"` // a presentation: package agent/credential
+}
+
+// RequestAttestation asks the owner of the hub for a proof of something. o may be nil.
+func (h *Hub) RequestAttestation(ctx context.Context, a Attestation, o *SendOptions) (URI, error) {
+	if a.Nonce == "" {
+		a.Nonce = rand.Text()
+	}
+	return h.Send(ctx, Action{Context: actionContext, Type: RequestAttestationAction, Value: a}, o)
+}
+
+// Consent answers a request for an attestation: whether the owner agrees. The proof follows with DeliverAttestation.
+func (h *Hub) Consent(ctx context.Context, to *Hub, m *Message, yes bool, o *SendOptions) (URI, error) {
+	a, err := attestationOf(m)
+	if err != nil {
+		return URI{}, err
+	}
+	return h.Reply(ctx, to, m, Action{
+		Context: actionContext, Type: ConsentAttestationAction, Value: Attestation{Nonce: a.Nonce, Consent: yes},
+	}, o)
+}
+
+// DeliverAttestation sends the proof that a message asked for, and the message is done.
+func (h *Hub) DeliverAttestation(ctx context.Context, to *Hub, m *Message, proof json.RawMessage,
+	o *SendOptions) (URI, error) {
+	a, err := attestationOf(m)
+	if err != nil {
+		return URI{}, err
+	}
+	at, err := h.Reply(ctx, to, m, Action{
+		Context: actionContext, Type: DeliverAttestationAction, Value: Attestation{Nonce: a.Nonce, Proof: proof},
+	}, o)
+	if err != nil {
+		return at, err
+	}
+	return at, h.Done(ctx, m)
+}
+
+func attestationOf(m *Message) (a Attestation, err error) {
+	if m.Kind.Type != RequestAttestationAction || m.Unreadable || m.Into(&a) != nil {
+		err = coffer.Errorf("attestation", coffer.Invalid, "not a request for an attestation")
+	}
+	return a, err
+}
