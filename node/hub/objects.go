@@ -32,13 +32,7 @@ func (v *view) Objects(ctx context.Context, owner string, q *coffer.ObjectQuery)
 		return nil, err
 	}
 	if h == nil {
-		if !v.owns(owner) {
-			return nil, denied()
-		}
-		if q.Skip != "" || q.Since != "" {
-			return nil, invalid("query.skip_token", "not a token of this hub for this query and caller")
-		}
-		return v.nothingYet(owner)
+		return v.nothingYet(owner, q)
 	}
 	l := &listing{v: v, h: h, m: m, q: *q, limit: q.Limit}
 	if l.limit <= 0 || l.limit > coffer.MaxHubPage {
@@ -66,9 +60,20 @@ func (v *view) Objects(ctx context.Context, owner string, q *coffer.ObjectQuery)
 }
 
 // nothingYet is the page of a hub that is not there: its watermark is the beginning of the feed.
-func (v *view) nothingYet(owner string) (*coffer.ObjectPage, error) {
+func (v *view) nothingYet(owner string, q *coffer.ObjectQuery) (*coffer.ObjectPage, error) {
+	switch {
+	case !v.owns(owner) && !v.s.openToAll(q.Interface):
+		return nil, denied()
+	case q.Skip != "":
+		return nil, invalid("query.skip_token", "not a token of this hub for this query and caller")
+	}
 	mark, err := v.token(owner, newerObjects, nil, &place{})
 	return &coffer.ObjectPage{Objects: []coffer.HubObject{}, Watermark: mark}, err
+}
+
+// openToAll reports whether everybody may read all objects of the interface.
+func (s *Service) openToAll(iface string) bool {
+	return iface == coffer.ProfileInterface && s.o.PublicProfile
 }
 
 // A listing is a query being answered.
@@ -132,58 +137,77 @@ func (l *listing) page() (*coffer.ObjectPage, error) {
 // of the kind.
 func (l *listing) permit(ctx context.Context) error {
 	h, v, q := l.h, l.v, &l.q
-	kind := func() []string { return []string{h.tag(byKind, q.Interface, q.Context, q.Type)} }
-	all := func(*row) (bool, error) { return true, nil }
+	var public []string
 	switch {
 	case len(q.IDs) > 0:
 		for _, id := range q.IDs {
 			l.tags = append(l.tags, h.tag(byObject, id.String()))
 		}
-	case v.owns(h.owner) && q.Type != "" && l.m.creator != "":
-		l.tags = []string{h.tag(byCreator, q.Interface, q.Context, q.Type, l.m.creator)}
 	case q.Type != "":
-		l.tags = kind()
+		for _, c := range l.m.contexts {
+			if v.owns(h.owner) && l.m.creator != "" {
+				l.tags = append(l.tags, h.tag(byCreator, q.Interface, c, q.Type, l.m.creator))
+			} else {
+				l.tags = append(l.tags, h.tag(byKind, q.Interface, c, q.Type))
+			}
+			public = append(public, h.tag(byPublicKind, q.Interface, c, q.Type))
+		}
 	default:
 		l.tags = []string{h.tag(byInterface, q.Interface)}
+		public = []string{h.tag(byPublic, q.Interface)}
 	}
-	if v.owns(h.owner) || q.Interface == coffer.ProfileInterface && v.s.o.PublicProfile {
-		l.reads = all
+	if v.owns(h.owner) || v.s.openToAll(q.Interface) {
+		l.reads = func(*row) (bool, error) { return true, nil }
 		return nil
 	}
 	if len(q.IDs) > 0 {
 		return l.permitEach(ctx)
 	}
-	var public string
-	if q.Type != "" {
-		public = h.tag(byPublicKind, q.Interface, q.Context, q.Type)
-	} else {
-		public = h.tag(byPublic, q.Interface)
-	}
 	grants, err := l.grants(ctx)
 	if err != nil {
 		return err
 	}
-	narrow, some := []string{public}, len(grants) > 0
-	switch {
-	case q.Interface == coffer.PermissionsInterface && v.who != "":
-		narrow = append(narrow, h.tag(byGrantee, v.who))
+	some, mine := len(grants) > 0, public
+	if q.Interface == coffer.PermissionsInterface && v.who != "" {
+		mine = append(mine, h.tag(byGrantee, v.who))
 		some = true
-	case q.Interface == coffer.StoresInterface && q.Type == "" && some:
-		narrow = append(narrow, h.tag(byContext, coffer.StoresInterface, v.who))
 	}
 	if !some {
-		if some, err = h.any(ctx, public); err != nil {
+		if some, err = h.any(ctx, public...); err != nil {
 			return err
 		}
 	}
 	if !some {
 		return denied()
 	}
-	if wide := l.narrow(grants, &narrow); !wide {
-		l.tags = narrow
+	for _, p := range grants {
+		mine = append(mine, l.tagsOf(p)...)
+	}
+	slices.Sort(mine)
+	if mine = slices.Compact(mine); len(mine) <= coffer.MaxFilters {
+		l.tags = mine // and otherwise all are looked at
 	}
 	l.reads = func(r *row) (bool, error) { return v.open(r) || l.granted(grants, r), nil }
 	return nil
+}
+
+// tagsOf returns what the objects have that the grant may be for.
+func (l *listing) tagsOf(p *grant.Permission) (tags []string) {
+	q := &l.q
+	switch {
+	case q.Interface == coffer.StoresInterface && q.Type == "":
+		return []string{l.h.tag(byContext, q.Interface, p.Context)}
+	case q.Interface == coffer.StoresInterface:
+		return []string{l.h.tag(byKind, q.Interface, p.Context, q.Type)}
+	case p.Objects != nil:
+		for _, o := range p.Objects {
+			tags = append(tags, l.h.tag(byObject, o.String()))
+		}
+		return tags
+	case p.CreatedBy != "":
+		return []string{l.h.tag(byCreator, q.Interface, p.Context, p.Type, p.CreatedBy)}
+	}
+	return []string{l.h.tag(byKind, q.Interface, p.Context, p.Type)}
 }
 
 // permitEach is permit for a query by ids: each object is decided on, before any is answered with.
@@ -222,19 +246,35 @@ func (l *listing) permitEach(ctx context.Context) error {
 	return nil
 }
 
-// grants returns the grants by which the caller may read something of the query's context and type.
+// grants returns the grants by which the caller may read something of the query's contexts and type. Without a type that
+// is all of Services, and of Stores his own; there is nothing else that a grant is weighed for.
 func (l *listing) grants(ctx context.Context) ([]*grant.Permission, error) {
-	o := &coffer.HubObject{Interface: l.q.Interface, Context: l.q.Context, Type: l.q.Type}
-	if o.Interface == coffer.StoresInterface && o.Type == "" {
-		o.Context = l.v.who // of all Stores there is but his
-	}
-	a, ok := l.v.ask(l.h, grant.ReadRight, o)
-	if !ok || a.Type == "" {
-		return nil, nil
-	}
+	v, q := l.v, &l.q
 	var tags []string
-	for _, who := range []string{l.v.who, coffer.Everybody} {
-		tags = append(tags, l.h.tag(byGrant, who, a.Context, a.Type), l.h.tag(bySomeGrant, who, a.Context, a.Type))
+	asks := make(map[string]*grant.Ask) // by context; of all contexts, by ""
+	ask := func(context, typ, name string) {
+		a, ok := v.ask(l.h, grant.ReadRight, &coffer.HubObject{Interface: q.Interface, Context: context, Type: typ})
+		if !ok {
+			return
+		}
+		asks[name] = a
+		for _, who := range []string{v.who, coffer.Everybody} {
+			if a.Type == "" {
+				tags = append(tags, l.h.tag(byGrantee, who))
+				continue
+			}
+			tags = append(tags, l.h.tag(byGrant, who, a.Context, a.Type), l.h.tag(bySomeGrant, who, a.Context, a.Type))
+		}
+	}
+	switch {
+	case q.Type != "":
+		for _, c := range l.m.contexts {
+			ask(c, q.Type, c)
+		}
+	case q.Interface == coffer.StoresInterface:
+		ask(v.who, "", v.who)
+	case q.Interface == coffer.ServicesInterface:
+		ask("", "", "")
 	}
 	var grants []*grant.Permission
 	for d, err := range l.h.documents(ctx, tags, coffer.ObjectID{}, grantsAtOnce) {
@@ -245,9 +285,15 @@ func (l *listing) grants(ctx context.Context) ([]*grant.Permission, error) {
 		if err != nil {
 			return nil, err
 		}
+		a := asks[p.Context]
+		if all := asks[""]; all != nil {
+			of := *all
+			of.Context, of.Type = p.Context, p.Type
+			a = &of
+		}
 		free := *p // of what only an object tells
 		free.CreatedBy, free.Objects, free.Filter = "", nil, ""
-		if !allows(&free, a) {
+		if a == nil || !allows(&free, a) {
 			continue
 		}
 		if grants = append(grants, p); len(grants) > maxGrants {
@@ -259,27 +305,6 @@ func (l *listing) grants(ctx context.Context) ([]*grant.Permission, error) {
 
 // maxGrants bounds the grants that a listing weighs for each object. Most have one.
 const maxGrants = 1000
-
-// narrow adds to tags those of the objects that the grants are for. It returns true when that is all of the kind, or too
-// many to name.
-func (l *listing) narrow(grants []*grant.Permission, tags *[]string) (wide bool) {
-	for _, p := range grants {
-		switch {
-		case l.q.Interface == coffer.StoresInterface && l.q.Type == "":
-		case p.Objects != nil:
-			for _, o := range p.Objects {
-				*tags = append(*tags, l.h.tag(byObject, o.String()))
-			}
-		case p.CreatedBy != "":
-			*tags = append(*tags, l.h.tag(byCreator, l.q.Interface, l.q.Context, l.q.Type, p.CreatedBy))
-		default:
-			return true
-		}
-	}
-	slices.Sort(*tags)
-	*tags = slices.Compact(*tags)
-	return len(*tags) > coffer.MaxFilters/2
-}
 
 // granted reports whether one of the grants lets the caller read the object.
 func (l *listing) granted(grants []*grant.Permission, r *row) bool {
@@ -507,9 +532,10 @@ func metaValue(r *row, field string) (any, bool) {
 
 // A matcher is a query that was checked.
 type matcher struct {
-	q       *coffer.ObjectQuery
-	filter  Filter // nil: none
-	creator string // who all that match were created by; "": anybody
+	q        *coffer.ObjectQuery
+	contexts []string // any of which matches, if the query has a context
+	filter   Filter   // nil: none
+	creator  string   // who all that match were created by; "": anybody
 }
 
 // maxText bounds texts of queries.
@@ -517,7 +543,7 @@ const maxText = 4 << 10
 
 // matcher checks a query. Invalid, with a Fault.
 func (v *view) matcher(q *coffer.ObjectQuery) (*matcher, error) {
-	m := &matcher{q: q}
+	m := &matcher{q: q, contexts: []string{q.Context}}
 	switch {
 	case q.Interface == "":
 		return nil, invalid("query.interface", "Required parameter is missing")
@@ -611,7 +637,7 @@ func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0
 // kind reports whether the object is of the query's interface, context and type.
 func (m *matcher) kind(r *row) bool {
 	o := &r.Object
-	return o.Interface == m.q.Interface && (m.q.Type == "" || o.Context == m.q.Context && o.Type == m.q.Type)
+	return o.Interface == m.q.Interface && (m.q.Type == "" || slices.Contains(m.contexts, o.Context) && o.Type == m.q.Type)
 }
 
 // match reports whether an object matches the query.
