@@ -44,7 +44,7 @@ type errorAnswer struct {
 
 // An innerError says more than the code does.
 type innerError struct {
-	Timestamp string `json:"timestamp"`
+	Timestamp moment `json:"timestamp"`
 	Kind      string `json:"kind,omitempty"` // of the [coffer.Error], where the code does not give it
 }
 
@@ -85,7 +85,7 @@ func answerTo(err error, now time.Time) *errorAnswer {
 	}
 	a := &errorAnswer{Context: schemaContext, Type: "ErrorResponse", Code: codes[kind]}
 	if finer := finerKinds[kind]; finer != "" {
-		a.Inner = &innerError{now.UTC().Format(timeFormat), finer}
+		a.Inner = &innerError{moment(now), finer}
 	}
 	var f *coffer.Fault
 	var e *coffer.Error

@@ -32,8 +32,23 @@ const (
 	errorResponse       = "ErrorResponse"
 )
 
-// timeFormat is that of JavaScript, which the published clients send and expect.
-const timeFormat = "2006-01-02T15:04:05.000Z07:00"
+// A moment is a time as JavaScript writes it, which the published clients send and expect.
+type moment time.Time
+
+// MarshalText returns the time in UTC, cut to milliseconds.
+func (m moment) MarshalText() ([]byte, error) {
+	return time.Time(m).UTC().AppendFormat(nil, "2006-01-02T15:04:05.000Z07:00"), nil
+}
+
+// UnmarshalText reads a time of RFC 3339.
+func (m *moment) UnmarshalText(b []byte) error {
+	t, err := time.Parse(time.RFC3339Nano, string(b))
+	*m = moment(t.UTC())
+	return err
+}
+
+// IsZero reports whether there is no time.
+func (m moment) IsZero() bool { return time.Time(m).IsZero() }
 
 // Bounds of the texts of a request, in bytes.
 const (
@@ -67,10 +82,10 @@ type request struct {
 // A commit is a [coffer.Commit] on the wire.
 type commit struct {
 	Protected string         `json:"protected"`
-	Header    jsontext.Value `json:"header,omitempty"`
+	Header    jsontext.Value `json:"header,omitzero"`
 	Payload   *string        `json:"payload"`
 	Signature string         `json:"signature"`
-	Unknown   jsontext.Value `json:",unknown"`
+	Further   jsontext.Value `json:",embed"` // members that a commit has not
 }
 
 // A query is what objects or commits are asked for.
@@ -234,7 +249,7 @@ func (c *commit) commit(target string) (*coffer.Commit, error) {
 		return nil, bad(target+".signature", missingParameter)
 	case c.Header != nil && c.Header.Kind() != '{':
 		return nil, bad(target+".header", incorrectParameter)
-	case c.Unknown != nil:
+	case c.Further != nil:
 		return nil, bad(target, "A commit has no other members")
 	}
 	return &coffer.Commit{
@@ -329,28 +344,28 @@ type object struct {
 	Type      string           `json:"type"`
 	ID        coffer.CommitRev `json:"id"`
 	CreatedBy string           `json:"created_by"`
-	CreatedAt time.Time        `json:"created_at,format:'2006-01-02T15:04:05.000Z07:00'"`
+	CreatedAt moment           `json:"created_at"`
 	Sub       string           `json:"sub"`
 	Strategy  string           `json:"commit_strategy"`
-	Meta      jsontext.Value   `json:"meta,omitempty"`
+	Meta      jsontext.Value   `json:"meta,omitzero"`
 	UpdatedBy string           `json:"updated_by,omitempty"`
-	UpdatedAt time.Time        `json:"updated_at,omitzero,format:'2006-01-02T15:04:05.000Z07:00'"`
+	UpdatedAt moment           `json:"updated_at,omitzero"`
 	Revision  coffer.CommitRev `json:"revision,omitzero"`
 	Deleted   bool             `json:"deleted,omitzero"`
 }
 
 func objectOf(o *coffer.HubObject) object {
 	return object{
-		o.Interface, o.Context, o.Type, o.ID, o.CreatedBy, o.CreatedAt.UTC(), o.Sub, o.Strategy, jsontext.Value(o.Meta),
-		o.UpdatedBy, o.UpdatedAt.UTC(), o.Revision, o.Deleted,
+		o.Interface, o.Context, o.Type, o.ID, o.CreatedBy, moment(o.CreatedAt), o.Sub, o.Strategy, jsontext.Value(o.Meta),
+		o.UpdatedBy, moment(o.UpdatedAt), o.Revision, o.Deleted,
 	}
 }
 
 func (o *object) object() coffer.HubObject {
 	return coffer.HubObject{
 		Interface: o.Interface, Context: o.Context, Type: o.Type, ID: o.ID, CreatedBy: o.CreatedBy,
-		CreatedAt: o.CreatedAt.UTC(), Sub: o.Sub, Strategy: o.Strategy, Meta: json.RawMessage(o.Meta),
-		UpdatedBy: o.UpdatedBy, UpdatedAt: o.UpdatedAt.UTC(), Revision: o.Revision, Deleted: o.Deleted,
+		CreatedAt: time.Time(o.CreatedAt), Sub: o.Sub, Strategy: o.Strategy, Meta: json.RawMessage(o.Meta),
+		UpdatedBy: o.UpdatedBy, UpdatedAt: time.Time(o.UpdatedAt), Revision: o.Revision, Deleted: o.Deleted,
 	}
 }
 
@@ -387,7 +402,7 @@ type (
 	descriptionAnswer struct {
 		head
 		Kinds   []kind         `json:"kinds"`
-		OpenAPI jsontext.Value `json:"openapi,omitempty"`
+		OpenAPI jsontext.Value `json:"openapi,omitzero"`
 	}
 )
 
@@ -397,7 +412,7 @@ type kind struct {
 	Context   string         `json:"context"`
 	Type      string         `json:"type"`
 	Allow     string         `json:"allow"`
-	Schema    jsontext.Value `json:"schema,omitempty"`
+	Schema    jsontext.Value `json:"schema,omitzero"`
 }
 
 // skipToken is the token on the wire: null at the end.

@@ -90,7 +90,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	}
 	o.Limits.setDefaults()
 	s := &Server{
-		o: o, readers: make(map[string]reader), tokens: newTokens(o.Secret), nonces: newNonces(noncesKept),
+		o: o, readers: make(map[string]reader), tokens: newTokens(o.Secret), nonces: newNonces(noncesKept, o.Now()),
 		facts: grant.MessageFacts{Key: o.Key},
 	}
 	for _, k := range o.Keys {

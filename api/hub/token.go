@@ -68,15 +68,15 @@ type nonces struct {
 
 type generation struct {
 	used  map[[16]byte]struct{}
-	start time.Time // no nonce in it came with a token made before that of the older generation
+	start time.Time // later than all that happened in the generation before
 }
 
 // noncesKept bounds a generation: some 40 MiB at the most.
 const noncesKept = 1 << 20
 
-func newNonces(most int) *nonces {
-	n := &nonces{most: most}
-	n.young.used = make(map[[16]byte]struct{})
+func newNonces(most int, now time.Time) *nonces {
+	n := &nonces{most: most, young: generation{make(map[[16]byte]struct{}), now}}
+	n.old.start = now
 	return n
 }
 
