@@ -121,9 +121,10 @@ func (n *Node) join(ctx context.Context) error {
 
 // keys reads the node's keys, and makes them at the first start.
 func (n *Node) keys() (err error) {
-	if n.did, err = identity(n.config.Data); err != nil {
+	if n.ring, err = identity(n.config.Data); err != nil {
 		return err
 	}
+	n.did = n.ring.DID()
 	n.signer, err = n.config.signer(n.origin)
 	return err
 }

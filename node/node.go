@@ -51,6 +51,8 @@ type Config struct {
 	Creators []string    // who may create vaults; empty is everybody, each for themselves
 	Pins     []ident.Pin // names whose keys are known beforehand
 	AllowWeb []string    // hosts whose did:web identifiers are looked up; see ident.Options
+	Resolver string      // URL of a universal resolver, which is asked about DIDs of other methods; empty: nobody is asked
+	Hub      Hub         // the identity hubs that the node has
 	Version  string      // of the software, for the description
 	Memory   int64       // bytes for the store's caches; 0 is the store's default
 
@@ -95,9 +97,12 @@ type Node struct {
 	listener  net.Listener
 	tls       *tls.Config
 	origin    string
+	resolver  *ident.Resolver
 	did       string
+	ring      *keyring.Ring // the node's own keys
 	signer    *ledger.Signer
 	wire      *edv.Server
+	hubs      *hubs // nil: there are none
 	handler   http.Handler
 	metrics   *metrics
 	gauges    *gauges
@@ -140,8 +145,10 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.tls, err = c.tls(); err != nil {
 		return err
 	}
-	resolver, err := ident.New(ident.Options{Pinned: c.Pins, AllowWeb: c.AllowWeb})
-	if err != nil {
+	if err := c.Hub.check(); err != nil {
+		return err
+	}
+	if n.resolver, err = c.resolver(); err != nil {
 		return err
 	}
 	if c.Traces != "" {
@@ -185,11 +192,25 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.control, err = n.newControl(); err != nil {
 		n.log.Warn("there is no control socket: statistics and backups are to be had when the node is stopped", "error", err)
 	}
-	return n.routes(resolver)
+	n.hubs = n.newHubs()
+	return n.routes()
 }
 
-// identity returns the node's own identifier, made at the first start.
-func identity(data string) (string, error) {
+// resolver returns what finds out about identifiers.
+func (c *Config) resolver() (*ident.Resolver, error) {
+	o := ident.Options{Pinned: c.Pins, AllowWeb: c.AllowWeb}
+	if c.Resolver != "" {
+		other, err := ident.NewRemote(c.Resolver, nil)
+		if err != nil {
+			return nil, err
+		}
+		o.Other = other
+	}
+	return ident.New(o)
+}
+
+// identity returns the node's own keys, made at the first start.
+func identity(data string) (*keyring.Ring, error) {
 	path := filepath.Join(data, identityFile)
 	keyFile := filepath.Join(data, identityKeyFile)
 	k, err := keyring.Load(path, keyring.Unlock{KeyFile: keyFile})
@@ -198,10 +219,9 @@ func identity(data string) (string, error) {
 		err = keyring.Save(path, k, keyring.KeyFile(keyFile))
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	defer k.Close()
-	return k.DID(), nil
+	return k, nil
 }
 
 func (c *Config) tls() (*tls.Config, error) {
@@ -254,7 +274,7 @@ func (c *Config) origin(addr net.Addr) (string, error) {
 }
 
 // routes puts the wire, health and metrics behind one handler.
-func (n *Node) routes(resolver *ident.Resolver) (err error) {
+func (n *Node) routes() (err error) {
 	l := n.config.Limits
 	n.wire, err = edv.NewServer(edv.ServerOptions{
 		Host:     host{n.vaults},
@@ -262,8 +282,8 @@ func (n *Node) routes(resolver *ident.Resolver) (err error) {
 		NodeDID:  n.did,
 		LogKey:   n.signer.Verifier().String(),
 		Version:  n.config.Version,
-		Key:      resolver.Key,
-		Resolve:  func(ctx context.Context, id string) (int, []byte) { return ident.Resolution(ctx, resolver, id) },
+		Key:      n.resolver.Key,
+		Resolve:  n.resolve,
 		Now:      n.config.Now,
 		Limits:   edv.Limits{Document: l.Document, Chunk: l.Chunk},
 		Creators: n.config.Creators,
@@ -293,6 +313,14 @@ func (n *Node) routes(resolver *ident.Resolver) (err error) {
 		}
 	})
 	return nil
+}
+
+// resolve answers as a universal resolver does.
+func (n *Node) resolve(ctx context.Context, id string) (status int, body []byte) {
+	if n.hubs != nil {
+		return n.hubs.resolve(ctx, id)
+	}
+	return ident.Resolution(ctx, n.resolver, id)
 }
 
 // A host gives the wire the vaults.
@@ -407,6 +435,9 @@ func (n *Node) Close() error {
 		}
 		if n.traces != nil {
 			n.traces.close()
+		}
+		if n.ring != nil {
+			errs = append(errs, n.ring.Close())
 		}
 		n.closeErr = errors.Join(errs...)
 	})

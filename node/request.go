@@ -21,7 +21,7 @@ func (n *Node) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	defer leave()
 	if n.config.Slow <= 0 && n.traces == nil {
-		n.wire.ServeHTTP(w, r)
+		n.answer(w, r)
 		return
 	}
 	route := routeOf(r)
@@ -39,7 +39,16 @@ func (n *Node) serve(w http.ResponseWriter, r *http.Request) {
 				slog.Int64("bytes", a.sent), slog.String("tier", t.String()))
 		}
 	}()
-	n.wire.ServeHTTP(a, r)
+	n.answer(a, r)
+}
+
+// answer hands a request to the wire that its path belongs to.
+func (n *Node) answer(w http.ResponseWriter, r *http.Request) {
+	if n.hubs.has(r.URL.Path) {
+		n.hubs.ServeHTTP(w, r)
+		return
+	}
+	n.wire.ServeHTTP(w, r)
 }
 
 // An answer notes the status and the length of what is written through it.

@@ -40,10 +40,16 @@ type serveCommand struct {
 
 	Creators    []string `placeholder:"ID" help:"Who may create vaults. Default: everybody, for themselves."`
 	AllowDIDWeb []string `name:"allow-did-web" placeholder:"HOST" help:"Hosts whose did:web identifiers may be used."`
+	Resolver    string   `placeholder:"URL" help:"A universal resolver to ask about other identifiers; it learns them. Default: nobody is asked."`
 	Identities  string   `placeholder:"FILE" help:"Names and their keys: a JSON array of {\"id\",\"keys\"} or {\"id\",\"document\"}."`
-	Memory      size     `default:"64MiB" placeholder:"SIZE" help:"For the store's caches. Default: ${default}."`
-	Log         string   `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
-	LogLevel    string   `enum:"debug,info,warn,error" default:"info" help:"What is logged: debug, info, warn or error."`
+
+	Hub             bool `default:"true" negatable:"" help:"Be the identity hub of those who may create vaults, too."`
+	HubWork         int  `default:"0" placeholder:"BITS" help:"Work that a stranger's message to a hub must show, as leading zero bits; 0 asks for none, 20 for about a second."`
+	PrivateProfiles bool `help:"Show profiles in hubs to those who have a grant only, not to everybody."`
+
+	Memory   size   `default:"64MiB" placeholder:"SIZE" help:"For the store's caches. Default: ${default}."`
+	Log      string `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
+	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What is logged: debug, info, warn or error."`
 }
 
 // Run runs the node until ctx ends, and says on stdout when it is ready.
@@ -73,6 +79,8 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	config.Slow, config.Traces = c.Slow, c.Traces
 	config.Creators, config.Pins, config.AllowWeb, config.Memory = c.Creators, pins, c.AllowDIDWeb, int64(c.Memory)
+	config.Resolver = c.Resolver
+	config.Hub = node.Hub{Off: !c.Hub, Work: c.HubWork, PrivateProfiles: c.PrivateProfiles}
 	config.Log = p.logger(c.Log, level)
 	n, err := node.Open(ctx, config)
 	if err != nil {

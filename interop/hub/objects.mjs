@@ -46,7 +46,7 @@ await step('commits come back as they were signed, with what the hub computes', 
   assert.equal(more.length, 0);
   assert.equal(commit.getRevision(), id);
   assert.equal(commit.getObjectId(), id);
-  assert.equal(commit.getUnprotectedHeaders().iss, alice.did);
+  assert.equal(commit.toFlattenedJson().header.iss, alice.did);
 });
 await step('update it', async () => {
   const revisions = await alice.write(alice, {operation: 'update', object_id: id, committed_at: next()}, {title: 'Second'});

@@ -40,3 +40,18 @@ await step('everything can be had again', async () => {
     assert(all.includes(c.rev));
   }
 });
+for(const [i, {commits, payload}] of vectors.states.entries()) {
+  await step(`the state that the vectors have for the commits ${commits.join(', ')}`, async () => {
+    const revs = commits.map(name => vectors.commits.find(c => c.name === name).rev);
+    const own = (await alice.commits(alice, {revision: revs}));
+    assert.equal(own.length, revs.length);
+    assert.deepEqual(await new sdk.CommitStrategyBasic().resolveObject(own), payload);
+    assert.deepEqual(await new sdk.CommitStrategyBasic().resolveObject(own.toReversed()), payload, `state ${i}`);
+  });
+}
+await step('the grant among the vectors counts', async () => {
+  const {allow, grantee, context, type} = vectors.commits.find(c => c.name === 'grant').payload;
+  assert(allow.includes('R'));
+  const found = await people[grantee].objects(alice, {context, type});
+  assert.deepEqual(found.map(o => o.id), (await alice.objects(alice, {context, type})).map(o => o.id));
+});
