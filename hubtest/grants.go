@@ -1,6 +1,11 @@
 package hubtest
 
 import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"time"
+
 	"github.com/cofferhq/coffer"
 )
 
@@ -119,4 +124,433 @@ func (s *story) ownerMayAll() {
 		s.denied(err)
 	}
 	s.reads(alice, playlists, id, "{}")
+}
+
+// least: a grant can be for single objects, for a creator, a purpose, an interface, and shows nothing else.
+func (s *story) least() {
+	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol
+	first := s.create(alice, playlists, "first")
+	second := s.create(alice, playlists, "second")
+	third := s.create(alice, playlists, "third")
+	s.permit(bob, "-RU-", playlists, members{"object_id": []string{second.String()}})
+	s.lists(bob, playlists.query(), second)
+	s.reads(bob, playlists, second, "second")
+	for _, others := range [][]coffer.CommitRev{{first}, {second, third}, {}} {
+		s.denied(s.tryCommits(bob, others...))
+	}
+	_, err := bob.Hub.Commits(s.ctx, alice.DID, &coffer.CommitQuery{Revisions: []coffer.CommitRev{second, first}})
+	s.denied(err)
+	s.update(bob, playlists, second, "second by Bob")
+	s.denied(s.try(bob, s.commit(bob, playlists, "x", updating(first))))
+	s.denied(s.try(bob, s.commit(bob, playlists, "x")))
+
+	// Asked for by id, what may not be read is not there.
+	q := playlists.query()
+	q.IDs = []coffer.CommitRev{first, second}
+	s.lists(bob, q, second)
+
+	// For one interface.
+	s.create(alice, profiles, "Alice")
+	asCollection := kind{"Collections", profiles.context, profiles.typ}
+	id := s.create(alice, asCollection, "somebody")
+	s.permit(carol, "-R--", asCollection, members{"interface": "Collections"})
+	s.lists(carol, asCollection.query(), id)
+	if s.PrivateProfile {
+		s.denied(s.tryList(carol, profiles))
+	}
+	s.permit(carol, "C---", games, members{"interface": "Profile"})
+	s.denied(s.try(carol, s.commit(carol, games, "x")))
+
+	if bob.For != nil {
+		s.permit(bob, "-R--", games, members{"purpose": "research"})
+		game := s.create(alice, games, "chess")
+		s.denied(s.tryList(bob, games))
+		for purpose, may := range map[string]bool{"research": true, "Research": false, "advertising": false, "": false} {
+			p, err := bob.For(purpose).Objects(s.ctx, alice.DID, games.query())
+			if !may {
+				s.denied(err)
+			} else if err != nil || len(p.Objects) != 1 || p.Objects[0].ID != game {
+				s.Errorf("for research: %v", err)
+			}
+			if _, err := bob.For(purpose).Commits(s.ctx, alice.DID, &coffer.CommitQuery{Objects: []coffer.CommitRev{game}}); !may {
+				s.denied(err)
+			} else if err != nil {
+				s.Errorf("for research: %v", err)
+			}
+		}
+	}
+}
+
+// register: grants are made, listed, changed and ended by the owner alone, and count at once.
+func (s *story) register() {
+	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol
+	id := s.create(alice, playlists, "one")
+	s.denied(s.tryList(bob, playlists))
+	toBob := s.permit(bob, "-R--", playlists)
+	toCarol := s.permit(carol, "-R--", playlists)
+	s.lists(bob, playlists.query(), id)
+	s.lists(alice, grants.query(), toBob, toCarol)
+	s.lists(alice, &coffer.ObjectQuery{Interface: "Permissions"}, toBob, toCarol)
+
+	// Who was granted something can see that, and nobody else's.
+	s.lists(bob, grants.query(), toBob)
+	s.lists(carol, &coffer.ObjectQuery{Interface: "Permissions"}, toCarol)
+	s.reads(bob, grants, toBob, s.grantOf(bob.DID, "-R--", playlists))
+	s.denied(s.tryCommits(bob, toCarol))
+	s.denied(s.tryCommits(bob, toBob, toCarol))
+	s.denied(s.tryList(&s.Dave, grants))
+
+	// More, less, nothing, all at once.
+	s.update(alice, grants, toBob, s.grantOf(bob.DID, "-RU-", playlists))
+	s.update(bob, playlists, id, "by Bob")
+	s.update(alice, grants, toBob, s.grantOf(bob.DID, "-R--", playlists))
+	s.denied(s.try(bob, s.commit(bob, playlists, "again", updating(id))))
+	s.lists(bob, playlists.query(), id)
+	s.update(alice, grants, toBob, s.grantOf(bob.DID, "----", playlists))
+	s.denied(s.tryList(bob, playlists))
+	s.update(alice, grants, toBob, s.grantOf(bob.DID, "-R--", games)) // it is for something else now
+	s.denied(s.tryList(bob, playlists))
+	s.update(alice, grants, toBob, s.grantOf(s.Dave.DID, "-R--", playlists)) // and for somebody else
+	s.denied(s.tryList(bob, games))
+	s.lists(&s.Dave, playlists.query(), id)
+	s.remove(alice, grants, toBob)
+	s.denied(s.tryList(&s.Dave, playlists))
+	s.lists(carol, playlists.query(), id)
+
+	// Two grants of one thing: one is enough.
+	second := s.permit(carol, "-R--", playlists)
+	s.remove(alice, grants, toCarol)
+	s.lists(carol, playlists.query(), id)
+	s.remove(alice, grants, second)
+	s.denied(s.tryList(carol, playlists))
+	s.denied(s.tryCommits(carol, id))
+}
+
+// badGrants: what a grant must not be, and which part of it is at fault.
+func (s *story) badGrants() {
+	alice, bob := &s.Alice, &s.Bob
+	id := s.create(alice, playlists, "one")
+	for _, test := range []struct {
+		with   members
+		target string
+	}{
+		{members{"owner": nil}, ".owner"},
+		{members{"owner": s.Carol.DID}, ".owner"},
+		{members{"grantee": nil}, ".grantee"},
+		{members{"grantee": 7}, ".grantee"},
+		{members{"allow": nil}, ".allow"},
+		{members{"allow": "-R-Z"}, ".allow"},
+		{members{"context": nil}, ".context"},
+		{members{"type": nil}, ".type"},
+		{members{"type": []string{"a", "b"}}, ".type"},
+		{members{"allow": "CR--", "created_by": bob.DID}, ".created_by"},
+		{members{"grantee": "*", "allow": "-RU-"}, ".allow"},
+		{members{"object_id": id.String()}, ".object_id"},
+		{members{"expires_at": 1}, ".expires_at"},
+		{members{"not_before": "2019-03-29T08:00:00Z"}, ""},
+	} {
+		for _, operation := range []members{{}, updating(s.permit(&s.Dave, "-R--", games))} {
+			c := s.commit(alice, grants, s.grantOf(bob.DID, "-R--", playlists, test.with), operation)
+			s.refused(s.try(alice, c), coffer.Invalid, "commit.payload"+test.target)
+		}
+	}
+	payload := s.grantOf(bob.DID, "-R--", playlists)
+	for _, text := range []string{"x", "[]", "null", `{"allow":"CRUD",` + payload[1:]} {
+		s.refused(s.try(alice, s.commit(alice, grants, text)), coffer.Invalid, "commit.payload")
+	}
+	for _, test := range []struct {
+		with   members
+		target string
+	}{
+		{members{"context": "schema.identity.foundation/Hub/"}, "context"},
+		{members{"type": "Grant"}, "type"},
+		{members{"commit_strategy": "lastWriterWins"}, "commit_strategy"},
+		{members{"commit_strategy": "json-merge-patch"}, "commit_strategy"},
+	} {
+		c := s.commit(alice, grants, payload, test.with)
+		s.refused(s.try(alice, c), coffer.Invalid, "commit.protected."+test.target)
+	}
+	s.denied(s.tryList(bob, playlists))
+	// What only looks like a grant is none.
+	s.create(alice, kind{"Collections", grants.context, grants.typ}, payload)
+	s.denied(s.tryList(bob, playlists))
+}
+
+// creators: a grant for what somebody created shows that alone, in both queries, and lets change that alone.
+func (s *story) creators() {
+	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol
+	s.permit(bob, "C---", playlists)
+	s.permit(carol, "C---", playlists)
+	alices := s.create(alice, playlists, "Alice's")
+	bobs := s.create(bob, playlists, "Bob's")
+	carols := s.create(carol, playlists, "Carol's")
+	s.denied(s.tryList(bob, playlists))
+
+	s.permit(bob, "-RUD", playlists, members{"created_by": bob.DID})
+	s.lists(bob, playlists.query(), bobs)
+	s.reads(bob, playlists, bobs, "Bob's")
+	for _, id := range []coffer.CommitRev{alices, carols} {
+		s.denied(s.tryCommits(bob, id))
+		s.denied(s.tryCommits(bob, bobs, id))
+		s.denied(s.try(bob, s.commit(bob, playlists, "x", updating(id))))
+		s.denied(s.try(bob, s.commit(bob, playlists, "{}", deleting(id))))
+		_, err := bob.Hub.Commits(s.ctx, alice.DID, &coffer.CommitQuery{Revisions: []coffer.CommitRev{id}})
+		s.denied(err)
+	}
+	_, err := bob.Hub.Commits(s.ctx, alice.DID, &coffer.CommitQuery{})
+	s.denied(err)
+
+	// It counts who created an object, not who wrote last.
+	s.update(alice, playlists, bobs, "Bob's, by Alice")
+	s.reads(bob, playlists, bobs, "Bob's, by Alice")
+	s.update(bob, playlists, bobs, "Bob's again")
+	s.remove(bob, playlists, bobs)
+
+	// Another's objects.
+	s.permit(&s.Dave, "-R--", playlists, members{"created_by": carol.DID})
+	s.lists(&s.Dave, playlists.query(), carols)
+	s.denied(s.tryCommits(&s.Dave, alices))
+}
+
+// escalation: who may write grants by a grant may not.
+func (s *story) escalation() {
+	alice, bob := &s.Alice, &s.Bob
+	id := s.create(alice, playlists, "one")
+	for _, with := range []members{{}, {"interface": "Permissions"}} {
+		err := s.try(alice, s.commit(alice, grants, s.grantOf(bob.DID, "CRUD", grants, with)))
+		if err != nil {
+			s.refused(err, coffer.Invalid, "")
+		}
+	}
+	other := s.permit(&s.Carol, "-R--", playlists)
+	all := s.grantOf(bob.DID, "CRUD", playlists)
+	s.denied(s.try(bob, s.commit(bob, grants, all)))
+	s.denied(s.try(bob, s.commit(bob, grants, all, updating(other))))
+	s.denied(s.try(bob, s.commit(bob, grants, "{}", deleting(other))))
+	s.denied(s.tryList(bob, playlists))
+	s.lists(&s.Carol, playlists.query(), id)
+	_, err := bob.Hub.Perform(s.ctx, alice.DID, &coffer.HubAct{
+		Interface: "Permissions", Verb: coffer.AddVerb, Context: grants.context, Type: grants.typ,
+		Payload: []json.RawMessage{json.RawMessage(all)},
+	})
+	s.denied(err)
+	// Nor does Alice take what Bob signed for a grant of hers.
+	if _, err := alice.Hub.Adopt(s.ctx, alice.DID, s.commit(bob, grants, all)); err == nil {
+		s.Error("a grant that Bob signed was adopted")
+	}
+	s.denied(s.tryList(bob, playlists))
+}
+
+// ended: a grant that was deleted is none, whatever the deletion carries, and whatever comes after it.
+func (s *story) ended() {
+	alice, bob := &s.Alice, &s.Bob
+	s.create(alice, playlists, "one")
+	payload := s.grantOf(bob.DID, "CRUD", playlists)
+	for name, end := range map[string]func(coffer.CommitRev){
+		"by a deletion with the grant's payload": func(id coffer.CommitRev) {
+			s.write(alice, s.commit(alice, grants, payload, deleting(id)))
+		},
+		"by a deletion without a payload": func(id coffer.CommitRev) {
+			s.write(alice, s.commit(alice, grants, "", deleting(id)))
+		},
+		"and updated after it": func(id coffer.CommitRev) {
+			s.remove(alice, grants, id)
+			if err := s.try(alice, s.commit(alice, grants, payload, updating(id))); err != nil {
+				s.refused(err, coffer.Invalid, "")
+			}
+		},
+		"by a deletion older than all": func(id coffer.CommitRev) {
+			s.remove(alice, grants, id, members{"committed_at": "2019-03-29T08:00:00.000Z"})
+		},
+		"by an update later than another that came after it": func(id coffer.CommitRev) {
+			late := s.commit(alice, grants, payload, updating(id))
+			s.update(alice, grants, id, s.grantOf(bob.DID, "----", playlists))
+			s.write(alice, late)
+		},
+	} {
+		id := s.permit(bob, "CRUD", playlists)
+		if err := s.tryList(bob, playlists); err != nil {
+			s.Fatalf("%s: %v", name, err)
+		}
+		end(id)
+		if err := s.tryList(bob, playlists); !errors.Is(err, coffer.Denied) {
+			s.Errorf("%s: %v, want denied", name, err)
+		}
+		if err := s.try(bob, s.commit(bob, playlists, "x")); !errors.Is(err, coffer.Denied) {
+			s.Errorf("%s: %v, want denied", name, err)
+		}
+	}
+}
+
+// expiry: a grant ends by itself, and one that is not to be revoked is not, until it may be.
+func (s *story) expiry() {
+	if s.Advance == nil {
+		s.Skip("the clock of this place cannot be set")
+	}
+	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol
+	id := s.create(alice, playlists, "one")
+	in := func(d time.Duration) string { return s.now().Add(d).UTC().Format(time.RFC3339) }
+	s.permit(bob, "CRUD", playlists, members{"expires_at": in(time.Hour)})
+	s.lists(bob, playlists.query(), id)
+	s.update(bob, playlists, id, "two")
+
+	held := s.permit(carol, "-RU-", playlists, members{"not_revocable_before": in(2 * time.Hour), "expires_at": in(4 * time.Hour)})
+	locked := func(c *coffer.Commit) {
+		s.Helper()
+		s.refused(s.try(alice, c), coffer.Locked, "")
+		s.lists(carol, playlists.query(), id)
+	}
+	promise := func(allow string, with members) string {
+		m := members{"not_revocable_before": in(2 * time.Hour), "expires_at": in(4 * time.Hour)}
+		maps.Copy(m, with)
+		return s.grantOf(carol.DID, allow, playlists, m)
+	}
+	locked(s.commit(alice, grants, "{}", deleting(held)))
+	locked(s.commit(alice, grants, promise("-R--", nil), updating(held)))
+	locked(s.commit(alice, grants, promise("-RU-", members{"not_revocable_before": nil}), updating(held)))
+	locked(s.commit(alice, grants, promise("-RU-", members{"not_revocable_before": in(time.Minute)}), updating(held)))
+	locked(s.commit(alice, grants, promise("-RU-", members{"expires_at": in(time.Hour)}), updating(held)))
+	locked(s.commit(alice, grants, promise("-RU-", members{"purpose": "p"}), updating(held)))
+	locked(s.commit(alice, grants, promise("-RU-", members{"grantee": bob.DID}), updating(held)))
+	s.update(alice, grants, held, promise("-RUD", members{"not_revocable_before": in(3 * time.Hour)}))
+
+	s.Advance(time.Hour + time.Second)
+	s.denied(s.tryList(bob, playlists))
+	s.denied(s.tryCommits(bob, id))
+	s.denied(s.try(bob, s.commit(bob, playlists, "x", updating(id))))
+	s.lists(carol, playlists.query(), id)
+	s.Advance(time.Hour + time.Second)
+	locked(s.commit(alice, grants, "{}", deleting(held)))
+	s.Advance(time.Hour)
+	s.remove(alice, grants, held)
+	s.denied(s.tryList(carol, playlists))
+}
+
+// audit: the commits of grants tell who had access to what and when.
+func (s *story) audit() {
+	alice, bob := &s.Alice, &s.Bob
+	id := s.permit(bob, "-R--", playlists)
+	changed := s.update(alice, grants, id, s.grantOf(bob.DID, "CRUD", playlists))
+	ended := s.remove(alice, grants, id)
+	cs := s.commits(alice, &coffer.CommitQuery{Objects: []coffer.CommitRev{id}})
+	if len(cs) != 3 || cs[0].Rev() != id || cs[1].Rev() != changed || cs[2].Rev() != ended {
+		s.Fatalf("%d commits of a grant", len(cs))
+	}
+	s.equal("first", json.RawMessage(s.payload(cs[0])), json.RawMessage(s.grantOf(bob.DID, "-R--", playlists)))
+	s.equal("second", json.RawMessage(s.payload(cs[1])), json.RawMessage(s.grantOf(bob.DID, "CRUD", playlists)))
+	o := s.object(alice, grants, id)
+	if !o.Deleted || o.Revision != ended || o.CreatedBy != alice.DID {
+		s.Errorf("got %+v", o)
+	}
+	// An auditor may read that by a grant, and write nothing.
+	s.permit(&s.Dave, "-R--", grants)
+	cs = s.commits(&s.Dave, &coffer.CommitQuery{Objects: []coffer.CommitRev{id}})
+	if len(cs) != 3 {
+		s.Errorf("an auditor reads %d commits", len(cs))
+	}
+}
+
+// shared: two apps with grants work on one set of objects.
+func (s *story) shared() {
+	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol
+	s.permit(bob, "CRUD", playlists)
+	s.permit(carol, "CRUD", playlists)
+	one := s.create(bob, playlists, "by Bob")
+	two := s.create(carol, playlists, "by Carol")
+	for _, who := range []*Person{alice, bob, carol} {
+		s.lists(who, playlists.query(), one, two)
+		s.reads(who, playlists, one, "by Bob")
+	}
+	s.update(carol, playlists, one, "by both")
+	s.remove(bob, playlists, two)
+	s.reads(alice, playlists, one, "by both")
+	o := s.object(bob, playlists, one)
+	if o.CreatedBy != bob.DID || o.UpdatedBy != carol.DID || o.Sub != alice.DID {
+		s.Errorf("got %+v", o)
+	}
+	q := playlists.query()
+	q.NoDeleted = true
+	s.lists(carol, q, one)
+}
+
+// public: what is granted to everybody, or what its owner marks public, anybody reads and nobody writes.
+func (s *story) public() {
+	alice, bob, dave := &s.Alice, &s.Bob, &s.Dave
+	offers := kind{"Collections", "http://schema.org", "Offer"}
+	public := meta(members{"public": true, "title": "Bicycle"})
+	secret := s.create(alice, offers, "secret")
+	s.denied(s.tryList(dave, offers))
+	first := s.create(alice, offers, "bicycle", public)
+	second := s.create(alice, offers, "tandem", public)
+	s.create(alice, playlists, "mine")
+	s.lists(dave, offers.query(), first, second)
+	s.reads(dave, offers, first, "bicycle")
+	s.denied(s.tryCommits(dave, secret))
+	s.denied(s.tryCommits(dave, first, secret))
+	s.denied(s.tryList(dave, playlists))
+	s.denied(s.try(dave, s.commit(dave, offers, "x", updating(first))))
+	s.denied(s.try(dave, s.commit(dave, offers, "x")))
+	if s.Nobody != nil {
+		all, _ := s.pages(s.Nobody, alice.DID, offers.query())
+		if len(all) != 2 {
+			s.Errorf("nobody sees %d offers", len(all))
+		}
+		_, err := s.Nobody.Objects(s.ctx, alice.DID, playlists.query())
+		s.denied(err)
+		_, err = s.Nobody.Write(s.ctx, alice.DID, s.commit(dave, offers, "x"))
+		if err == nil {
+			s.Error("nobody has written something")
+		}
+	}
+	// It is public as long as its owner's last commit says so, and what others write is not.
+	s.update(alice, offers, second, "tandem", meta(members{"public": false}))
+	s.lists(dave, offers.query(), first)
+	s.denied(s.tryCommits(dave, second))
+	s.permit(bob, "C-U-", offers)
+	s.create(bob, offers, "by Bob", public)
+	s.lists(dave, offers.query(), first)
+	s.update(bob, offers, first, "by Bob", public)
+	s.denied(s.tryList(dave, offers))
+	s.update(alice, offers, first, "bicycle", public)
+	s.lists(dave, offers.query(), first)
+	s.remove(alice, offers, first)
+	if err := s.tryCommits(dave, secret); !errors.Is(err, coffer.Denied) {
+		s.Errorf("a secret is read: %v", err)
+	}
+
+	// A grant to everybody is for a whole type.
+	mine := s.list(alice, playlists.query())[0].ID
+	grant := s.create(alice, grants, s.grantOf(coffer.Everybody, "-R--", playlists))
+	for _, who := range []*Person{bob, dave} {
+		s.lists(who, playlists.query(), mine)
+		s.reads(who, playlists, mine, "mine")
+		s.denied(s.try(who, s.commit(who, playlists, "x", updating(mine))))
+	}
+	s.remove(alice, grants, grant)
+	s.denied(s.tryList(bob, playlists))
+}
+
+// impersonation: nobody writes as another, by whatever the commit or its sender says.
+func (s *story) impersonation() {
+	alice, bob := &s.Alice, &s.Bob
+	s.permit(bob, "CRUD", playlists)
+	id := s.create(alice, playlists, "one")
+	// An owner's commit that was read elsewhere, sent by another.
+	c := s.commit(alice, playlists, "two", updating(id))
+	s.refused(s.try(bob, c), coffer.Invalid, "commit")
+	s.reads(alice, playlists, id, "one")
+	// Who signs is who wrote, whatever "iss" says.
+	s.refused(s.try(bob, s.commit(bob, playlists, "x", members{"iss": alice.DID})), coffer.Invalid, "commit.protected.iss")
+	own := s.create(bob, playlists, "x", members{"iss": bob.DID})
+	if o := s.object(alice, playlists, own); o.CreatedBy != bob.DID {
+		s.Error("created by another")
+	}
+	// What was written for one hub is not for another.
+	for _, c := range []*coffer.Commit{
+		s.commit(bob, playlists, "x", of(&s.Carol)), s.commit(bob, playlists, "x", of(&s.Carol), updating(id)),
+	} {
+		s.refused(s.try(bob, c), coffer.Invalid, "commit.protected.sub")
+	}
+	_, err := bob.Hub.Write(s.ctx, bob.DID, s.commit(bob, playlists, "x"))
+	s.refused(err, coffer.Invalid, "commit.protected.sub")
 }

@@ -62,11 +62,22 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		tell func(*story)
 	}{
 		{"H-02 objects of a type are stored beside others of it", (*story).typed},
+		{"H-03 two apps share one set of objects", (*story).shared},
 		{"H-04 unknown schemas are accepted", (*story).customSchema},
+		{"H-05 a grant shows what it is for and no more", (*story).least},
+		{"H-05 a grant for what somebody created", (*story).creators},
+		{"H-11 grants are made, listed, changed and ended", (*story).register},
+		{"H-11 what is no grant", (*story).badGrants},
+		{"H-11 a grant that was deleted never counts again", (*story).ended},
+		{"H-11 a grant ends by itself, or not before it may", (*story).expiry},
 		{"H-12 each of the 16 combinations of CRUD", (*story).combinations},
-		{"H-13 an owner may do everything", (*story).ownerMayAll},
+		{"H-13 an owner may do everything, a stranger nothing", (*story).ownerMayAll},
+		{"H-14 who had access to what, and when", (*story).audit},
 		{"H-15 the state does not follow from the order of arrival", (*story).anyOrder},
 		{"H-16 commits are checked", (*story).refusals},
+		{"H-44 who claims to be another", (*story).impersonation},
+		{"H-44 who may write grants by a grant", (*story).escalation},
+		{"UC-39 public objects are read by anybody", (*story).public},
 	} {
 		t.Run(story.name, func(t *testing.T) { play(t, open(t), story.tell) })
 	}
