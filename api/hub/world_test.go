@@ -406,3 +406,7 @@ func inClear(t testing.TB, a *httptest.ResponseRecorder, status int, code string
 	}
 	refused(t, a.Body.String(), code, "")
 }
+
+func verifyEd25519(public, message, signature []byte) bool {
+	return ed25519.Verify(public, message, signature)
+}
