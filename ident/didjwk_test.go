@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+
 	"github.com/cofferhq/coffer"
 )
 
@@ -89,7 +91,7 @@ func TestParseJWK(t *testing.T) {
 			t.Errorf("%s: %v, %v", good, again, err)
 		}
 	}
-	over := base64.RawURLEncoding.EncodeToString(new(big.Int).Add(secp256k1Prime(), big.NewInt(1)).Bytes())
+	over := base64.RawURLEncoding.EncodeToString(new(big.Int).Add(secp256k1.Params().P, big.NewInt(1)).Bytes())
 	for name, c := range map[string]struct{ from, old, new string }{
 		"private key":      {edJWK, `{`, `{"d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",`},
 		"empty private":    {edJWK, `{`, `{"d":"",`},

@@ -13,7 +13,7 @@ import (
 func FuzzID(f *testing.F) {
 	for _, s := range []string{
 		"did:key:" + alice, alice, "did:key:" + carol, "did:key:zDnaerx9CtbPJ1q36T5Ln5wYt3MQYeGRG5ehnPAmxcf5mDZpv",
-		"did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme", didJWK(edJWK), didJWK(k1JWK),
+		"did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme", didJWK(edJWK), didJWK(k1JWK), didJWK(rsaJWK),
 		"did:web:example.org%3A8443:a:b", "https://example.org/a", "urn:uuid:0", "did:x:y#z", "",
 	} {
 		f.Add(s)
@@ -52,7 +52,9 @@ func wellFormed(t *testing.T, id string, got *coffer.Identity) {
 	if got.ID != id || jose.Valid(got.Document) != nil || len(got.Services) > maxServices {
 		t.Errorf("%+v", got)
 	}
-	for _, list := range [][]coffer.PublicKey{got.Invoke, got.Delegate, got.Assert, got.Agreement} {
+	for _, list := range [][]coffer.PublicKey{
+		got.Authenticate, got.Invoke, got.Delegate, got.Assert, got.Agreement,
+	} {
 		if len(list) > maxKeys {
 			t.Errorf("%d keys", len(list))
 		}
@@ -67,7 +69,7 @@ func wellFormed(t *testing.T, id string, got *coffer.Identity) {
 			t.Error("an Ed25519 key does not agree")
 		}
 	}
-	for _, list := range [][]coffer.PublicKey{got.Invoke, got.Delegate, got.Assert} {
+	for _, list := range [][]coffer.PublicKey{got.Authenticate, got.Invoke, got.Delegate, got.Assert} {
 		for _, k := range list {
 			if k.Type == X25519 {
 				t.Error("an X25519 key does not sign")
@@ -83,6 +85,9 @@ func FuzzDocument(f *testing.F) {
 		methodJSON("#a", "JsonWebKey2020", `"publicKeyJwk":`+k1JWK) + `],"assertionMethod":["#a"]}`))
 	f.Add([]byte(`{"id":"` + somebody +
 		`","service":[{"id":"#a","type":["x","y"],"serviceEndpoint":{"uri":"z","locations":["a"]}}]}`))
+	f.Add([]byte(`{"id":"` + somebody + `","publicKey":[` + methodJSON("#a", RSA, `"publicKeyJwk":`+rsaJWK) + `]}`))
+	f.Add([]byte(`{"id":"` + somebody + `","publicKey":[` + methodJSON("#a", "Multikey", multibase(alice)) +
+		`],"authentication":[{"type":"x","publicKey":"#a"}]}`))
 	f.Add([]byte(`{"didDocument":` + documentOf(somebody) + `,"didResolutionMetadata":{"error":""}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, parse := range []func(string, []byte) (*coffer.Identity, error){parseDocument, parseResolution} {
@@ -100,12 +105,19 @@ func FuzzDocument(f *testing.F) {
 func FuzzJWK(f *testing.F) {
 	f.Add([]byte(edJWK))
 	f.Add([]byte(k1JWK))
+	f.Add([]byte(rsaJWK))
 	f.Add([]byte(`{"crv":"P-256","kty":"EC","x":"acbIQiuMs3i8_uszEjJ2tpTtRM4EU3yz91PH6CdH2V0","y":"_KcyLj9vWMptnmKtm46GqDz8wf74I5LKgrl2GzH3nSE"}`))
 	f.Add([]byte(`{"kty":"OKP","crv":"X25519","use":"enc","x":"3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08","d":"AA"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		k, _, err := parseJWK(b)
 		if err != nil {
 			if coffer.KindOf(err) == coffer.Other {
+				t.Error(err)
+			}
+			return
+		}
+		if k.kind == RSA {
+			if err := k.check(); err != nil {
 				t.Error(err)
 			}
 			return

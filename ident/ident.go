@@ -4,12 +4,14 @@
 //
 //	did:key        the key is the name: Ed25519 (with the X25519 key made from it), X25519, P-256, secp256k1
 //	z6Mk…          a bare key, as in did:key
-//	did:jwk        the key is the name, as a JSON Web Key
+//	did:jwk        the key is the name, as a JSON Web Key; RSA too
 //	did:web        one HTTPS request to the named host, if [Options].AllowWeb lists it; off by default
 //	https:, urn:   only what [Options].Pinned says
 //	other DIDs     asked of [Options].Other, if there is one
 //
-// [Resolver.Resolve] returns all that is known of a name, [Resolver.Key] the one key that is to check a signature.
+// [Resolver.Resolve] returns all that is known of a name, [Resolver.Key] the one key that is to check the signature of a
+// capability or a request, [Resolver.MessageKey] that of a JWS, such as a message to a hub, and [Resolver.AnswerKey] the
+// key to encrypt the answer to.
 // [Resolution] puts an answer into the form of a universal resolver, and [Remote] asks one.
 //
 // Everything that comes from outside is bounded: a name has at most 2 KiB, a document 256 KiB, 64 keys and 64 services.
@@ -59,8 +61,13 @@ type Resolver struct {
 	web       *web
 	other     coffer.Resolver
 	lookups   *lookups
-	verifiers *lru.TwoQueueCache[string, *verifier] // by multikey; what comes once does not push out what comes often
+	names     *lru.TwoQueueCache[string, *coffer.Identity] // names that are keys
+	verifiers *lru.TwoQueueCache[string, coffer.Verifier]  // by algorithm and key
 }
+
+// keptNames is how many names that are keys are kept as what they stand for, at most 12 kB each. As with verifiers, what
+// comes once does not push out what comes often.
+const keptNames = 1024
 
 // New returns a Resolver. It is Invalid if a pin or an allowed host is malformed.
 func New(o Options) (*Resolver, error) {
@@ -70,7 +77,7 @@ func New(o Options) (*Resolver, error) {
 	if o.Verifiers == 0 {
 		o.Verifiers = 4096
 	}
-	verifiers, err := lru.New2Q[string, *verifier](o.Verifiers)
+	verifiers, err := lru.New2Q[string, coffer.Verifier](o.Verifiers)
 	if err != nil {
 		return nil, coffer.Errorf("resolver", coffer.Invalid, "the number of verifiers must be positive")
 	}
@@ -82,7 +89,8 @@ func New(o Options) (*Resolver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Resolver{pinned, web, o.Other, newLookups(o.Now), verifiers}, nil
+	names, _ := lru.New2Q[string, *coffer.Identity](keptNames) // fails for sizes < 1
+	return &Resolver{pinned, web, o.Other, newLookups(o.Now), names, verifiers}, nil
 }
 
 // Resolve keeps the contract of coffer.Resolver. An error is Invalid with [ErrMethod] for a name of an unknown kind,
@@ -96,10 +104,19 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*coffer.Identity, er
 		return known, nil
 	}
 	switch method {
-	case "key", bareKey:
-		return resolveKey(id, rest)
-	case "jwk":
-		return resolveJWK(id, rest)
+	case "key", "jwk", bareKey:
+		if known, ok := r.names.Get(id); ok {
+			return known, nil
+		}
+		resolve := resolveKey
+		if method == "jwk" {
+			resolve = resolveJWK
+		}
+		identity, err := resolve(id, rest)
+		if err == nil {
+			r.names.Add(id, identity)
+		}
+		return identity, err
 	case "web":
 		u, host, err := webURL(rest)
 		if err != nil {

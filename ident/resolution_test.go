@@ -23,8 +23,13 @@ func TestResolution(t *testing.T) {
 	r := newResolver(t, Options{})
 	status, body := Resolution(ctx, r, did)
 	identity, _ := r.Resolve(ctx, did)
+	old, err := document2019(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := `{"@context":"https://w3id.org/did-resolution/v1","didDocument":` + string(identity.Document) +
-		`,"didResolutionMetadata":{"contentType":"application/did+ld+json"},"didDocumentMetadata":{}}`
+		`,"didResolutionMetadata":{"contentType":"application/did+ld+json"},"didDocumentMetadata":{},"document":` +
+		string(old) + `,"resolverMetadata":{}}`
 	if status != http.StatusOK || canonical(t, body) != canonical(t, []byte(want)) {
 		t.Errorf("%d %s", status, body)
 	}
