@@ -170,10 +170,9 @@ func (l *listing) permit(ctx context.Context) error {
 	some, mine := len(grants) > 0, public
 	if q.Interface == coffer.PermissionsInterface && v.who != "" {
 		mine = append(mine, h.tag(byGrantee, v.who))
-		some = true
 	}
 	if !some {
-		if some, err = h.any(ctx, public...); err != nil {
+		if some, err = h.any(ctx, mine...); err != nil {
 			return err
 		}
 	}
