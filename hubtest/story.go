@@ -329,3 +329,9 @@ func (s *story) equal(what string, got, want any) {
 		s.Errorf("%s: got %s, want %s", what, g, w)
 	}
 }
+
+func faultOf(err error) *coffer.Fault {
+	var f *coffer.Fault
+	errors.As(err, &f)
+	return f
+}
