@@ -226,7 +226,7 @@ func (h *Hub) one(ctx context.Context, wire Kind, id coffer.CommitRev) (*record,
 type metaMembers struct {
 	Title  string   `json:"title,omitempty"`
 	Tags   []string `json:"tags,omitempty"`
-	Public bool     `json:"public,omitempty"`
+	Public bool     `json:"public,omitzero"`
 	State  string   `json:"state,omitempty"`
 	Thread string   `json:"thread,omitempty"`
 	Parent string   `json:"parent,omitempty"`

@@ -202,7 +202,7 @@ func parseEnvelope(payload []byte) (*envelope, error) {
 			return nil, errSealed
 		}
 		text, _ = j.Member(saltMember)
-		b, ok := decode64(text)
+		b, ok := jose.DecodeSegment(text)
 		if !ok || len(b) != len(e.salt) {
 			return nil, errSealed
 		}
@@ -220,7 +220,7 @@ func (e *envelope) open(key objectKey) (*inside, error) {
 		if r.Header.Alg != objectAlg || r.Header.KeyID != objectKeyID {
 			continue
 		}
-		if wrapped, ok := decode64(r.Key); ok {
+		if wrapped, ok := jose.DecodeSegment(r.Key); ok {
 			if content, ok := jose.UnwrapKey(kek[:], wrapped); ok {
 				return e.decrypt(content)
 			}
@@ -235,7 +235,7 @@ func (e *envelope) openFrom(ctx context.Context, ring coffer.Keyring, owner, aut
 		switch r.Header.Alg {
 		case hybridAlg:
 			o, ok := ring.(coffer.Owner)
-			wrapped, good := decode64(r.Key)
+			wrapped, good := jose.DecodeSegment(r.Key)
 			if !ok || !good {
 				continue
 			}
@@ -277,10 +277,4 @@ func (e *envelope) decrypt(content []byte) (*inside, error) {
 		return nil, errSealed
 	}
 	return &i, nil
-}
-
-// decode64 reads unpadded base64url, one text for each value.
-func decode64(s string) ([]byte, bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return b, err == nil && base64.RawURLEncoding.EncodedLen(len(b)) == len(s)
 }

@@ -113,7 +113,7 @@ type kindMembers struct {
 	Interface string `json:"interface"`
 	Context   string `json:"context"`
 	Type      string `json:"type"`
-	Private   bool   `json:"private,omitempty"`
+	Private   bool   `json:"private,omitzero"`
 }
 
 func membersOf(k Kind) kindMembers        { return kindMembers(k) }

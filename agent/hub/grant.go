@@ -57,8 +57,8 @@ type permissionMembers struct {
 	Expires    string             `json:"expires_at,omitempty"`
 	Purpose    string             `json:"purpose,omitempty"`
 	Held       string             `json:"not_revocable_before,omitempty"`
-	MaxBytes   int64              `json:"max_bytes,omitempty"`
-	MaxKeys    int64              `json:"max_keys,omitempty"`
+	MaxBytes   int64              `json:"max_bytes,omitzero"`
+	MaxKeys    int64              `json:"max_keys,omitzero"`
 	Keys       json.RawMessage    `json:"keys,omitempty"`
 }
 

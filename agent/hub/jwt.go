@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -24,43 +25,34 @@ func (h *Hub) signJWT(ctx context.Context, claims any) (string, error) {
 	if h.o.Sign == nil {
 		return "", coffer.Errorf("sign", coffer.Denied, "nobody is there to sign")
 	}
-	header, err := jose.Encode(jwtHeader{Alg: h.o.Sign.Algorithm(), KeyID: h.o.Sign.KeyID(), Type: "JWT"})
-	if err != nil {
-		return "", coffer.E("sign", coffer.Other, err)
-	}
 	payload, err := jose.Encode(claims)
 	if err != nil {
 		return "", coffer.Errorf("sign", coffer.Invalid, "a text is not UTF-8")
 	}
-	input := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(payload)
-	signature, err := h.o.Sign.SignInput(ctx, coffer.Assertion, []byte(input))
-	return input + "." + base64.RawURLEncoding.EncodeToString(signature), err
+	j := jose.NewJWS(jwtHeader{Alg: h.o.Sign.Algorithm(), KeyID: h.o.Sign.KeyID(), Type: "JWT"}, payload)
+	signature, err := h.o.Sign.SignInput(ctx, coffer.Assertion, j.Input())
+	j.Signature = base64.RawURLEncoding.EncodeToString(signature)
+	return j.Compact(), err
 }
 
 // readJWT reads the claims of what signJWT returned, and checks that an identity signed it. Corrupt if it did not,
 // Invalid for what is no such text.
 func readJWT(ctx context.Context, r Resolver, text, by string, claims any) error {
-	invalid := coffer.Errorf("JWT", coffer.Invalid, "malformed")
-	parts := strings.Split(text, ".")
-	if len(text) > maxJWT || len(parts) != 3 {
-		return invalid
+	if len(text) > maxJWT {
+		return coffer.Errorf("JWT", coffer.Invalid, "too long")
 	}
-	var decoded [3][]byte
-	for i, p := range parts {
-		b, ok := decode64(p)
-		if !ok {
-			return invalid
-		}
-		decoded[i] = b
+	j, err := jose.ParseCompactJWS(text)
+	if err != nil {
+		return coffer.E("JWT", coffer.Invalid, err)
 	}
 	var header struct {
 		jwtHeader
-		Crit any `json:"crit"`
-		B64  any `json:"b64"`
+		B64 json.RawMessage `json:"b64"`
 	}
-	if jose.DecodeOpen(decoded[0], &header) != nil || header.Crit != nil || header.B64 != nil ||
-		jose.DecodeOpen(decoded[1], claims) != nil {
-		return invalid
+	payload, _ := jose.DecodeSegment(j.Payload)
+	signature, _ := jose.DecodeSegment(j.Signature)
+	if j.Header(&header) != nil || header.B64 != nil || jose.DecodeOpen(payload, claims) != nil {
+		return coffer.Errorf("JWT", coffer.Invalid, "malformed")
 	}
 	if did, _, _ := strings.Cut(header.KeyID, "#"); did != by {
 		return coffer.Errorf("JWT", coffer.Corrupt, "signed by another")
@@ -69,7 +61,7 @@ func readJWT(ctx context.Context, r Resolver, text, by string, claims any) error
 	if errors.Is(err, coffer.Unavailable) {
 		return err
 	}
-	if err != nil || !key.Verify([]byte(parts[0]+"."+parts[1]), decoded[2]) {
+	if err != nil || !key.Verify(j.Input(), signature) {
 		return coffer.Errorf("JWT", coffer.Corrupt, "not signed by whom it names")
 	}
 	return nil

@@ -176,7 +176,7 @@ type Attestation struct {
 	Types   []string        `json:"types,omitempty"` // of credentials
 	Purpose string          `json:"purpose,omitempty"`
 	Nonce   string          `json:"nonce,omitempty"` // of who asks, for the proof to be bound to
-	Consent bool            `json:"consent,omitempty"`
+	Consent bool            `json:"consent,omitzero"`
 	Proof   json.RawMessage `json:"proof,omitempty"` // a presentation: package agent/credential
 }
 
