@@ -5,6 +5,7 @@ package hub
 
 import (
 	"context"
+	"encoding/base64"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
@@ -67,11 +68,21 @@ type signer struct {
 // seal makes an envelope: the payload, signed, then encrypted.
 func (s *signer) seal(ctx context.Context, h header, payload []byte, to jose.CompactRecipient) (string, error) {
 	h.Alg, h.KeyID = s.alg, s.keyID
-	m := jose.NewJWS(h, payload)
-	signature, err := s.sign(ctx, coffer.Authentication, m.Input())
+	protected, err := jose.Encode(h)
 	if err != nil {
 		return "", err
 	}
-	m.Signature = encode64(signature)
-	return jose.SealCompact([]byte(m.Compact()), to, "")
+	// One buffer becomes the signing input, then the compact JWS.
+	b64 := base64.RawURLEncoding
+	text := make([]byte, 0, b64.EncodedLen(len(protected))+b64.EncodedLen(len(payload))+maxSignature)
+	text = b64.AppendEncode(text, protected)
+	text = b64.AppendEncode(append(text, '.'), payload)
+	signature, err := s.sign(ctx, coffer.Authentication, text)
+	if err != nil {
+		return "", err
+	}
+	return jose.SealCompact(b64.AppendEncode(append(text, '.'), signature), to, "")
 }
+
+// maxSignature is room for the signatures that there are, with the dots around the payload: RSA of 8192 bits.
+const maxSignature = 1400

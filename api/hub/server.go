@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"maps"
@@ -212,7 +213,7 @@ func (c *call) serve() error {
 		return c.post()
 	case http.MethodGet, http.MethodHead:
 		c.route = describeRoute
-		c.write(http.StatusOK, jsonType, c.description)
+		c.write(http.StatusOK, jsonType, string(c.description))
 		return nil
 	case http.MethodOptions:
 		h := c.out.Header()
@@ -271,9 +272,9 @@ func (c *call) read() (string, error) {
 	}
 	rc := http.NewResponseController(c.out)
 	_ = rc.SetReadDeadline(time.Now().Add(receiveTime + time.Duration(limit/slowest)*time.Second))
-	var b strings.Builder
-	b.Grow(int(min(max(n, 0), 64<<10))) // a length is only a promise
-	if _, err := io.Copy(&b, http.MaxBytesReader(c.out, c.r.Body, limit)); err != nil {
+	var b bytes.Buffer
+	b.Grow(int(min(max(n, 0), 64<<10)) + bytes.MinRead) // a length is only a promise
+	if _, err := b.ReadFrom(http.MaxBytesReader(c.out, c.r.Body, limit)); err != nil {
 		if _, tooLarge := err.(*http.MaxBytesError); tooLarge {
 			return "", err
 		}
@@ -289,7 +290,7 @@ func (c *call) reply(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return coffer.E("answer", coffer.KindOf(err), err)
 	}
-	c.write(http.StatusOK, envelopeType, []byte(e))
+	c.write(http.StatusOK, envelopeType, e)
 	return nil
 }
 
@@ -297,15 +298,15 @@ func (c *call) reply(ctx context.Context, payload []byte) error {
 const sendTime = time.Minute
 
 // write writes a whole answer.
-func (c *call) write(status int, contentType []string, b []byte) {
+func (c *call) write(status int, contentType []string, body string) {
 	h := c.out.Header()
 	h["Content-Type"] = contentType
-	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	rc := http.NewResponseController(c.out)
-	_ = rc.SetWriteDeadline(time.Now().Add(sendTime + time.Duration(len(b)/slowest)*time.Second))
+	_ = rc.SetWriteDeadline(time.Now().Add(sendTime + time.Duration(len(body)/slowest)*time.Second))
 	c.status = status
 	c.out.WriteHeader(status)
-	n, _ := c.out.Write(b) // a client that went away needs no answer
+	n, _ := io.WriteString(c.out, body) // a client that went away needs no answer
 	c.written += int64(n)
 }
 
@@ -322,7 +323,7 @@ func (c *call) fail(err error) {
 		_ = http.NewResponseController(c.out).SetReadDeadline(time.Now().Add(discardTime))
 	}
 	maps.Copy(c.out.Header(), f.header)
-	c.write(f.status, jsonType, f.body())
+	c.write(f.status, jsonType, string(f.body()))
 }
 
 // report tells of a failure of ours, unless it is that the client left.
