@@ -319,24 +319,28 @@ func (l *listing) take(r *row) (bool, error) {
 	return l.reads(r)
 }
 
-// candidates yields what has the tags, came after an id and, at this node, before now.
+// candidates yields what has the tags and comes after an id. What came at this node while an earlier arrival was not yet
+// committed is waited for and read anew, so that nothing that comes later finds itself before what was listed.
 func (l *listing) candidates(ctx context.Context, after coffer.ObjectID, atOnce int) iter.Seq2[*row, error] {
-	until := l.v.s.settled(l.h)
+	s := l.v.s
 	return func(yield func(*row, error) bool) {
-		for d, err := range l.h.documents(ctx, l.tags, after, atOnce) {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if d.ID[0] != objectDocument {
-				continue
-			}
-			if stampOf(d.ID) > until {
-				return
-			}
-			r, err := l.h.readRow(d, false)
-			if !yield(r, err) || err != nil {
-				return
+		for again := true; again; {
+			again = false
+			settled := s.settled(l.h)
+			for d, err := range l.h.documents(ctx, l.tags, after, atOnce) {
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				if stamp := stampOf(d.ID); stamp > settled && stamp <= s.clock.Load() {
+					again = true
+					break
+				}
+				after = d.ID
+				r, err := l.h.readRow(d, false)
+				if !yield(r, err) || err != nil {
+					return
+				}
 			}
 		}
 	}
