@@ -9,9 +9,9 @@
 //	https:, urn:   only what [Options].Pinned says
 //	other DIDs     asked of [Options].Other, if there is one
 //
-// [Resolver.Resolve] returns all that is known of a name, [Resolver.Key] the one key that is to check the signature of a
-// capability or a request, [Resolver.MessageKey] that of a JWS, such as a message to a hub, and [Resolver.AnswerKey] the
-// key to encrypt the answer to.
+// [Resolver.Resolve] returns all that is known of a name, [Resolver.Key] the one key that is to check the signature of
+// a capability or a request, [Resolver.MessageKey] that of a JWS, such as a message to a hub, and [Resolver.AnswerKey]
+// the key to encrypt the answer to.
 // [Resolution] puts an answer into the form of a universal resolver, and [Remote] asks one.
 //
 // Everything that comes from outside is bounded: a name has at most 2 KiB, a document 256 KiB, 64 keys and 64 services.
@@ -65,8 +65,8 @@ type Resolver struct {
 	verifiers *lru.TwoQueueCache[string, coffer.Verifier]  // by algorithm and key
 }
 
-// keptNames is how many names that are keys are kept as what they stand for, at most 12 kB each. As with verifiers, what
-// comes once does not push out what comes often.
+// keptNames is how many names that are keys are kept as what they stand for, at most 12 kB each. As with verifiers,
+// what comes once does not push out what comes often.
 const keptNames = 1024
 
 // New returns a Resolver. It is Invalid if a pin or an allowed host is malformed.

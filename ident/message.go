@@ -24,8 +24,8 @@ var algorithms = map[string]string{"RS256": RSA, "RS512": RSA, "ES256": P256, "E
 // MessageKey returns the verifier of the key that keyID names, for signatures in the form that a JWS of this "alg" has:
 // RS256 and RS512 by RSA keys, ES256 by P-256, ES256K by secp256k1, EdDSA by Ed25519. The owner is what stands before
 // the first "#"; his document must list the key for the purpose, as for [Resolver.Key]. It is Invalid for other
-// algorithms, malformed ids and unknown purposes, NotExist when the document has no such key, Denied when it has it, but
-// not for this purpose or of another kind; for the rest as Resolve.
+// algorithms, malformed ids and unknown purposes, NotExist when the document has no such key, Denied when it has it,
+// but not for this purpose or of another kind; for the rest as Resolve.
 func (r *Resolver) MessageKey(ctx context.Context, keyID, alg string, p coffer.Purpose) (coffer.Verifier, error) {
 	kind := algorithms[alg]
 	if kind == "" {
@@ -108,8 +108,9 @@ func (v p256Verifier) Verify(message, signature []byte) bool {
 	return ecdsa.Verify(v.key, digest[:], r, s)
 }
 
-// A secp256k1Verifier checks ES256K (RFC 8812, section 3.2): two numbers of 32 bytes. The second may be in the upper half
-// of its range: the specification does not ask for less, and what a commit is called does not depend on its signature.
+// A secp256k1Verifier checks ES256K (RFC 8812, section 3.2): two numbers of 32 bytes. The second may be in the upper
+// half of its range: the specification does not ask for less, and what a commit is called does not depend on its
+// signature.
 type secp256k1Verifier struct{ key *secp256k1.PublicKey }
 
 // Verify keeps the contract of coffer.Verifier.
@@ -125,9 +126,10 @@ func (v secp256k1Verifier) Verify(message, signature []byte) bool {
 	return k1.NewSignature(&r, &s).Verify(digest[:], v.key)
 }
 
-// AnswerKey returns the key to encrypt an answer to for who signed with the key that signerKeyID names: that key itself,
-// which is what clients of hubs expect, if it is of RSA or P-256 and its JWK does not say that it only signs; else the
-// first RSA, X25519 or P-256 key that its owner's document lists for being encrypted to. jose.JWKOf makes a JWK of it.
+// AnswerKey returns the key to encrypt an answer to for who signed with the key that signerKeyID names: that key
+// itself, which is what clients of hubs expect, if it is of RSA or P-256 and its JWK does not say that it only signs;
+// else the first RSA, X25519 or P-256 key that its owner's document lists for being encrypted to. jose.JWKOf makes a
+// JWK of it.
 // Invalid for a malformed id, NotExist when the document has no such key, or none to encrypt to; for the rest as
 // Resolve.
 func (r *Resolver) AnswerKey(ctx context.Context, signerKeyID string) (coffer.PublicKey, error) {

@@ -378,8 +378,8 @@ func TestAnswerKey(t *testing.T) {
 	if err != nil || k.Type != X25519 {
 		t.Errorf("did:key: %+v, %v", k, err)
 	}
-	for id, kind := range map[string]coffer.Kind{"": coffer.Invalid, "did:key:" + alice: coffer.Invalid, "#a": coffer.Invalid} {
-		if _, err := resolver.AnswerKey(ctx, id); !errors.Is(err, kind) {
+	for _, id := range []string{"", "did:key:" + alice, "#a"} {
+		if _, err := resolver.AnswerKey(ctx, id); !errors.Is(err, coffer.Invalid) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
@@ -391,18 +391,23 @@ func TestOldDocuments(t *testing.T) {
 	ed := methodJSON("#b", "Ed25519VerificationKey2018", `"publicKeyJwk":`+edJWK)
 	k := methodJSON("#k", sdkSecp256k1, `"publicKeyJwk":`+k1JWK)
 	x := methodJSON("#x", "Multikey", multibase(carol))
+	only := func(use string) string { return strings.Replace(rsaKey, `"kty"`, `"use":"`+use+`","kty"`, 1) }
 	for name, c := range map[string]struct{ rest, authenticate, assert, invoke, agree string }{
-		"no lists":       {`"publicKey":[` + rsaKey + "," + ed + "," + k + "," + x + `]`, "#a #b #k", "#a #b #k", "", "#a #x"},
-		"no lists, new":  {`"verificationMethod":[` + ed + "," + x + `]`, "#b", "#b", "", "#x"},
-		"an empty list":  {`"publicKey":[` + rsaKey + `],"authentication":[]`, "", "", "", ""},
-		"lists":          {`"publicKey":[` + rsaKey + "," + ed + `],"authentication":["#b"]`, "#b", "", "", ""},
-		"by an object":   {`"publicKey":[` + ed + `],"authentication":[{"type":"x","publicKey":"#b"}]`, "#b", "", "", ""},
-		"by two objects": {`"publicKey":[` + ed + `],"authentication":[{"type":"x","publicKey":["#b"]},{}]`, "#b", "", "", ""},
+		"no lists": {
+			`"publicKey":[` + rsaKey + "," + ed + "," + k + "," + x + `]`, "#a #b #k", "#a #b #k", "", "#a #x",
+		},
+		"no lists, new": {`"verificationMethod":[` + ed + "," + x + `]`, "#b", "#b", "", "#x"},
+		"an empty list": {`"publicKey":[` + rsaKey + `],"authentication":[]`, "", "", "", ""},
+		"lists":         {`"publicKey":[` + rsaKey + "," + ed + `],"authentication":["#b"]`, "#b", "", "", ""},
+		"by an object":  {`"publicKey":[` + ed + `],"authentication":[{"type":"x","publicKey":"#b"}]`, "#b", "", "", ""},
+		"by two objects": {
+			`"publicKey":[` + ed + `],"authentication":[{"type":"x","publicKey":["#b"]},{}]`, "#b", "", "", "",
+		},
 		"both": {`"verificationMethod":[` + ed + `],"publicKey":[` + strings.Replace(rsaKey, "#a", "#b", 1) + "," + rsaKey +
 			`],"capabilityInvocation":["#a","#b"]`, "", "", "#a #b", ""},
-		"only encrypted to": {`"publicKey":[` + strings.Replace(rsaKey, `"kty"`, `"use":"enc","kty"`, 1) + `]`, "", "", "", "#a"},
-		"only signs":        {`"publicKey":[` + strings.Replace(rsaKey, `"kty"`, `"use":"sig","kty"`, 1) + `]`, "#a", "#a", "", ""},
-		"use against lists": {`"publicKey":[` + strings.Replace(rsaKey, `"kty"`, `"use":"enc","kty"`, 1) +
+		"only encrypted to": {`"publicKey":[` + only("enc") + `]`, "", "", "", "#a"},
+		"only signs":        {`"publicKey":[` + only("sig") + `]`, "#a", "#a", "", ""},
+		"use against lists": {`"publicKey":[` + only("enc") +
 			`],"authentication":["#a"],"assertionMethod":["#a"],"keyAgreement":["#a"]`, "", "", "", "#a"},
 		"malformed are passed over": {`"publicKey":[` + methodJSON("#c", "Multikey", multibase("z1")) + "," +
 			methodJSON("#d", RSA, `"publicKeyPem":"x"`) + "," + methodJSON("#e", "Multikey", `"publicKeyHex":"00"`) + "," +
@@ -432,11 +437,12 @@ func TestDocument2019(t *testing.T) {
 	method := func(tail, use string) string {
 		return methodJSON(tail, "JsonWebKey2020", `"publicKeyJwk":`+strings.Replace(rsaJWK, "{", `{"use":"`+use+`",`, 1))
 	}
-	r := newResolver(t, Options{Pinned: []Pin{{ID: somebody, Document: []byte(`{"@context":"https://www.w3.org/ns/did/v1","id":"` +
-		somebody + `","verificationMethod":[` + x + "," + method("#s", "sig") + "," + method("#e", "enc") + "," +
-		methodJSON("#k", Secp256k1, `"publicKeyJwk":`+k1JWK) + `],"keyAgreement":["#x","#e"],` +
-		`"authentication":["#s","#k"],"assertionMethod":["#s"],` +
-		`"service":[{"id":"#hub","type":"IdentityHub","serviceEndpoint":{"instances":["did:web:hub.example"]}}]}`)}}})
+	r := newResolver(t, Options{Pinned: []Pin{{ID: somebody, Document: []byte(
+		`{"@context":"https://www.w3.org/ns/did/v1","id":"` + somebody + `","verificationMethod":[` +
+			x + "," + method("#s", "sig") + "," + method("#e", "enc") + "," +
+			methodJSON("#k", Secp256k1, `"publicKeyJwk":`+k1JWK) + `],"keyAgreement":["#x","#e"],` +
+			`"authentication":["#s","#k"],"assertionMethod":["#s"],` +
+			`"service":[{"id":"#hub","type":"IdentityHub","serviceEndpoint":{"instances":["did:web:hub.example"]}}]}`)}}})
 	for _, c := range []struct {
 		id, keys string
 		services int
@@ -490,7 +496,9 @@ func TestRSABounds(t *testing.T) {
 		return base64.RawURLEncoding.EncodeToString(n.SetBit(n, 0, 1).Bytes())
 	}
 	r := newResolver(t, Options{})
-	for bits, ok := range map[int]bool{512: false, 1024: false, 2047: false, 2048: true, 4096: true, 8192: true, 8193: false} {
+	for bits, ok := range map[int]bool{
+		512: false, 1024: false, 2047: false, 2048: true, 4096: true, 8192: true, 8193: false,
+	} {
 		id := didJWK(`{"kty":"RSA","n":"` + modulus(bits) + `","e":"AQAB"}`)
 		if _, err := r.Resolve(context.Background(), id); (err == nil) != ok {
 			t.Errorf("%d bits, a DID of %d characters: %v", bits, len(id), err)

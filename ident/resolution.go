@@ -35,8 +35,8 @@ type answer2019 struct {
 
 // Resolution resolves id and returns what a universal resolver answers to GET /1.0/identifiers/{id}: the HTTP status
 // and a resolution result of type application/did-resolution. Beside didDocument there is, in "document", what clients
-// of 2019 understand: the same keys as JSON Web Keys in "publicKey". In case of an error didDocument is null, and the error
-// is one of these:
+// of 2019 understand: the same keys as JSON Web Keys in "publicKey". In case of an error didDocument is null, and the
+// error is one of these:
 //
 //	400 invalidDid   403 notAllowed   404 notFound
 //	501 methodNotSupported               503 unavailable   500 internalError
