@@ -271,6 +271,7 @@ func TestManyAtOnce(t *testing.T) {
 func TestFalseAnswers(t *testing.T) {
 	w := newWorld(t, nil)
 	// answered makes an answer by hand, to the last request sent.
+	var own jose.CompactRecipient // that it is encrypted to instead of the key that came with the request
 	answered := func(d *direct, by, keyID string, change func(h map[string]any, text string) string) *http.Response {
 		e, _ := jose.ParseCompactJWE(d.sent[len(d.sent)-1])
 		r, _ := w.known[hubDID].Reader(e.KeyID())
@@ -290,7 +291,11 @@ func TestFalseAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		answer.Signature = encode64(s)
-		sealed, err := jose.SealCompact([]byte(answer.Compact()), jose.CompactRecipient{KeyID: replyKeyID, Key: asked.ReplyKey}, "")
+		to := own
+		if to.Key == nil {
+			to = jose.CompactRecipient{KeyID: replyKeyID, Key: asked.ReplyKey}
+		}
+		sealed, err := jose.SealCompact([]byte(answer.Compact()), to, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,6 +311,14 @@ func TestFalseAnswers(t *testing.T) {
 		want   coffer.Kind // Other: no error
 	}{
 		{"good", func(d *direct) *http.Response { return answered(d, hubDID, hubKey, good) }, coffer.Other},
+		{"good, to the requester's own key", func(d *direct) *http.Response {
+			own = jose.CompactRecipient{KeyID: modern + "#X25519", Key: w.known[modern].Public(modern + "#X25519")}
+			return answered(d, hubDID, hubKey, good)
+		}, coffer.Other},
+		{"to the key of another", func(d *direct) *http.Response {
+			own = jose.CompactRecipient{KeyID: bob + "#key-1", Key: w.known[bob].Public(bob + "#key-1")}
+			return answered(d, hubDID, hubKey, good)
+		}, coffer.Corrupt},
 		{"nonce of another", func(d *direct) *http.Response {
 			return answered(d, hubDID, hubKey, func(h map[string]any, r string) string { h["did-requester-nonce"] = "x"; return good(h, r) })
 		}, coffer.Corrupt},
@@ -345,6 +358,7 @@ func TestFalseAnswers(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c, d := w.client(t, w.modern(), nil)
+			own = jose.CompactRecipient{}
 			d.change = func(n int, _ *http.Request) *http.Response {
 				if n == 0 {
 					return nil

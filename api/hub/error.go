@@ -25,10 +25,11 @@ const (
 	serviceUnavailable     = "service_unavailable"
 )
 
-// The standard messages for developers.
+// The standard messages for developers, and one of ours.
 const (
 	missingParameter   = "Required parameter is missing"
 	incorrectParameter = "Required parameter is of the incorrect type"
+	tooMany            = "Too many elements"
 )
 
 // An errorAnswer is the body of an answer that says what went wrong.

@@ -131,7 +131,7 @@ type list[T any] []T
 const maxList = coffer.MaxAdopt
 
 // errTooMany is in the chain of an error about a list that is longer.
-var errTooMany = errors.New("Too many elements")
+var errTooMany = errors.New("too many elements")
 
 // UnmarshalJSONFrom reads the array.
 func (l *list[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
@@ -213,7 +213,7 @@ func whatIsWrong(payload []byte, err error) error {
 	if errors.As(jsonx.Unmarshal(payload, new(request)), &semantic) {
 		reason := incorrectParameter
 		if errors.Is(semantic, errTooMany) {
-			reason = errTooMany.Error()
+			reason = tooMany
 		}
 		return bad(targetOf(semantic.JSONPointer), reason)
 	}
@@ -273,7 +273,7 @@ func (q *query) objects() (*coffer.ObjectQuery, error) {
 	case (q.Context == "") != (q.Type == ""):
 		return nil, bad("query.context, query.type", "Context and type are given together or not at all")
 	case len(q.Filters) > coffer.MaxQueryFilters:
-		return nil, bad("query.filters", errTooMany.Error())
+		return nil, bad("query.filters", tooMany)
 	}
 	if err := q.check(); err != nil {
 		return nil, err
@@ -321,7 +321,7 @@ func (q *query) check() error {
 	}{{"query.object_id", q.Objects}, {"query.revision", q.Revisions}} {
 		switch {
 		case len(l.revs) > coffer.MaxQueryIDs:
-			return bad(l.target, errTooMany.Error())
+			return bad(l.target, tooMany)
 		case l.revs != nil && len(l.revs) == 0: // it would select nothing, and be taken for no condition
 			return bad(l.target, "The list is empty")
 		}

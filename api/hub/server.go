@@ -316,9 +316,6 @@ func (c *call) fail(err error) {
 	if f.status == http.StatusInternalServerError {
 		c.report(err)
 	}
-	if c.status != 0 { // the answer has begun: a client must not take a part for the whole
-		panic(http.ErrAbortHandler)
-	}
 	if c.r.ContentLength != 0 { // the rest of a body is waited for before the answer goes out, but not for long
 		_ = http.NewResponseController(c.out).SetReadDeadline(time.Now().Add(discardTime))
 	}

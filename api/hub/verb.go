@@ -98,7 +98,7 @@ func (r *request) act(iface string, verb string) (a *coffer.HubAct, wrap bool, e
 	case '[':
 		var all list[jsontext.Value]
 		if jose.DecodeOpen(r.Payload, &all) != nil {
-			return nil, false, bad("payload", errTooMany.Error())
+			return nil, false, bad("payload", tooMany)
 		}
 		for _, o := range all {
 			a.Payload = append(a.Payload, json.RawMessage(o))

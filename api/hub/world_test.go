@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -217,12 +218,12 @@ func (w *world) key(_ context.Context, keyID, alg string, _ coffer.Purpose) (cof
 			return rsa.VerifyPKCS1v15(k, crypto.SHA256, h[:], s) == nil
 		}), err
 	case kind == jose.P256Key && alg == "ES256":
-		x, y := elliptic.UnmarshalCompressed(elliptic.P256(), public)
-		k := &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}
+		j := set.Public(keyID)
+		k, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, mustDecode(j.X), mustDecode(j.Y)))
 		return verifier(func(m, s []byte) bool {
 			h := sha256.Sum256(m)
 			return len(s) == 64 && ecdsa.Verify(k, h[:], new(big.Int).SetBytes(s[:32]), new(big.Int).SetBytes(s[32:]))
-		}), nil
+		}), err
 	}
 	return nil, coffer.Errorf("key", coffer.Denied, "not for this algorithm")
 }
