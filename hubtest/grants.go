@@ -412,6 +412,10 @@ func (s *story) expiry() {
 	locked(s.commit(alice, grants, promise("-RU-", members{"expires_at": in(time.Hour)}), updating(held)))
 	locked(s.commit(alice, grants, promise("-RU-", members{"purpose": "p"}), updating(held)))
 	locked(s.commit(alice, grants, promise("-RU-", members{"grantee": bob.DID}), updating(held)))
+	if _, err := alice.Hub.Adopt(s.ctx, alice.DID, s.commit(alice, grants, "{}", deleting(held))); err == nil {
+		s.Error("what may not be revoked was, by adopting that")
+	}
+	s.lists(carol, playlists.query(), id)
 	s.update(alice, grants, held, promise("-RUD", members{"not_revocable_before": in(3 * time.Hour)}))
 
 	s.Advance(time.Hour + time.Second)
