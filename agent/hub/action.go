@@ -367,8 +367,8 @@ func (h *Hub) Reply(ctx context.Context, to *Hub, m *Message, a Action, o *SendO
 	if err := h.own("reply"); err != nil {
 		return URI{}, err
 	}
-	if to.Owner() != m.From {
-		return URI{}, coffer.Errorf("reply", coffer.Invalid, "the hub is not the sender's")
+	if m.URI.Owner != h.Owner() || to.Owner() != m.From {
+		return URI{}, coffer.Errorf("reply", coffer.Invalid, "not a message of this inbox, or not the hub of its sender")
 	}
 	var c SendOptions
 	if o != nil {

@@ -108,6 +108,17 @@ func (w *world) open(name, owner string, change ...func(*hub.Options)) *hub.Hub 
 	return h
 }
 
+// begin makes hubs for people, who say something of themselves there.
+func (w *world) begin(names ...string) {
+	w.t.Helper()
+	for _, name := range names {
+		h := w.open(name, name)
+		if err := h.SetProfile(context.Background(), hub.Kind{Context: "schema.org", Type: "Person"}, name); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 // hubVaults are vaults of a provider, made as they are asked for.
 type hubVaults struct {
 	t      testing.TB
