@@ -48,7 +48,8 @@ type Options struct {
 	// Other is asked about DIDs of methods that this package does not know; nil: they are Invalid. What it answers is
 	// kept as long as an answer of did:web.
 	Other coffer.Resolver
-	// Verifiers is how many keys are kept ready for [Resolver.Key], 1.6 kB each; 0 means 4096.
+	// Verifiers is how many keys are kept ready for [Resolver.Key] and [Resolver.MessageKey], of mostly 1.6 kB
+	// each; 0 means 4096.
 	Verifiers int
 	// Now tells the time by which answers grow old; nil means time.Now.
 	Now func() time.Time
@@ -65,9 +66,9 @@ type Resolver struct {
 	verifiers *lru.TwoQueueCache[string, coffer.Verifier]  // by algorithm and key
 }
 
-// keptNames is how many names that are keys are kept as what they stand for, at most 12 kB each. As with verifiers,
-// what comes once does not push out what comes often.
-const keptNames = 1024
+// keptNames is how many names that are keys are kept as what they stand for: 5 kB each if they are RSA keys of 2048
+// bits, 24 kB at most. As with verifiers, what comes once does not push out what comes often.
+const keptNames = 512
 
 // New returns a Resolver. It is Invalid if a pin or an allowed host is malformed.
 func New(o Options) (*Resolver, error) {

@@ -388,6 +388,42 @@ func TestJWKSetFile(t *testing.T) {
 	}
 }
 
+// TestJWKSetVector holds a file with a key of each kind, of known secrets, nonce and key, against what there was first.
+func TestJWKSetVector(t *testing.T) {
+	set := NewJWKSet("did:test:alice")
+	for _, k := range []struct{ tail, jwk string }{
+		{"key-1", string(readSDKVectors(t).Parties["alice"].PrivateKeyJwk)},
+		{"ed", `{"kty":"OKP","crv":"Ed25519","use":"sig","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",` +
+			`"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`}, // RFC 8037, appendix A.1
+		{"x", `{"kty":"OKP","crv":"X25519","d":"XasIfmJKikt54X-Lg4AO5m87sSkmGLb9HC-LJ_-I4Os",` +
+			`"x":"3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}`}, // RFC 7748, section 6.1: Bob
+		{"p", `{"kty":"EC","crv":"P-256","use":"enc","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",` +
+			`"y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}`},
+		{"k", `{"kty":"EC","crv":"secp256k1","x":"eb5mfvncu6xVoGKVzocLBwKb_NstzijZWfKBWxb4F5g",` +
+			`"y":"SDradyajxGVdpPv8DhEIqP0XtEimhVQZnEfQj_sQ1Lg","d":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"}`},
+	} {
+		if err := set.Add(k.tail, []byte(k.jwk)); err != nil {
+			t.Fatalf("%s: %v", k.tail, err)
+		}
+	}
+	h := header{Protection: byKeyFile}
+	made := must(jwkSetFormat.seal(must(set.marshal()), 1, count(0x00, 32), h, bytes.NewReader(count(0x30, 24))))
+	kept := golden(t, "set.jwks", made)
+	if !bytes.Equal(made, kept) {
+		t.Error("another file is made")
+	}
+	secrets := must(must(jwkSetFormat.parse(kept)).open(count(0x00, 32), ""))
+	loaded, err := unmarshalJWKSet(secrets)
+	if err != nil || !slices.Equal(loaded.KeyIDs(), set.KeyIDs()) || loaded.DID() != set.DID() {
+		t.Fatalf("%q, %v", loaded.KeyIDs(), err)
+	}
+	for _, id := range set.KeyIDs() {
+		if *loaded.Public(id) != *set.Public(id) {
+			t.Errorf("%s: %+v", id, loaded.Public(id))
+		}
+	}
+}
+
 // TestJWKSetIsMute prints a set in all ways and looks for its secrets, and for whose they are.
 func TestJWKSetIsMute(t *testing.T) {
 	set := NewJWKSet("did:web:hub.example")

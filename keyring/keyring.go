@@ -23,6 +23,8 @@
 // An identity moves to another device as a bundle: under a pairing code ([NewPairing], [Ring.SealBundleUnder]), to a
 // device that is paired already ([Ring.SealBundle], [Ring.ReceiveBundle]), or to a recovery phrase ([NewPhrase],
 // [ParsePhrase], [Recovery.Open]).
+//
+// A [JWKSet] is for who must have other keys, RSA for instance, under a name that does not follow from them: a hub.
 package keyring
 
 import (

@@ -274,7 +274,9 @@ func TestOpenFails(t *testing.T) {
 		"no key":           {v.Envelopes[1].JWE, CompactReader{KeyID: keyID}},
 		"a key to agree":   {forRSA, curveReader(keyID, X25519, curve)},
 		"an RSA key":       {forCurve, good},
-		"another curve":    {forCurve, named(CompactReader{Curve: P256, Agree: func([]byte) ([]byte, error) { return nil, nil }})},
+		"another curve": {forCurve, named(CompactReader{Curve: P256, Agree: func([]byte) ([]byte, error) {
+			return make([]byte, 32), nil
+		}})},
 		"agreement fails": {forCurve, named(CompactReader{Curve: X25519, Agree: func([]byte) ([]byte, error) {
 			return nil, errors.New("the token is gone")
 		}})},

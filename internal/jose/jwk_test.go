@@ -13,8 +13,8 @@ import (
 // The keys of the examples of RFC 7638 (section 3.1), RFC 8037 (appendix A.2 and A.6), RFC 7517 (appendix A.1), and the
 // base point of secp256k1 (SEC 2, section 2.4.1).
 const (
-	rsaExample = `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_` +
-		`BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8K` +
+	rsaExample = `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tS` +
+		`oc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8K` +
 		`JZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF4` +
 		`4-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}`
 	edExample = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
@@ -54,7 +54,8 @@ func TestJWK(t *testing.T) {
 		if err != nil || again.Thumbprint() != k.Thumbprint() || again.Kid+again.Use+again.Alg != "" {
 			t.Errorf("%s: %+v, %v", kind, again, err)
 		}
-		for _, bad := range [][]byte{nil, public[1:], append([]byte{9}, public...), append(public[:len(public):len(public)], 0)} {
+		longer := append(public[:len(public):len(public)], 0)
+		for _, bad := range [][]byte{nil, public[1:], append([]byte{9}, public...), longer} {
 			if k, err := JWKOf(kind, bad); err == nil {
 				t.Errorf("%s: %+v of %x", kind, k, bad)
 			}
