@@ -173,6 +173,26 @@ func TestStrategies(t *testing.T) {
 	}
 }
 
+// TestKnownAnswers checks what doc/commits.md says.
+func TestKnownAnswers(t *testing.T) {
+	first := build(t, header(Create, MergePatch, 0), `{"title":"One","tracks":{"1":"a","2":"b"}}`)
+	second := later(t, first, Update, 1, `{"tracks":{"2":null,"3":"c"}}`)
+	third := later(t, first, Update, 1, `{"title":"Two"}`)
+	for c, want := range map[*Commit]string{
+		first:  "03efecd390d4a1f712f4c6a20e7005107c7a10f9b7846ab3641eef5209f2ad81",
+		second: "d5b858569a846548cfd53cc7741f7857f2c043aa3301cc7b5ae7b98c972f2ff4",
+		third:  "5b4eef67c5cd222c8159143734ef5e0a166f3a1dd8c91783d95688b43100e8cf",
+	} {
+		if got := c.Rev.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	s, err := Of([]*Commit{third, first, second})
+	if err != nil || string(s.Value) != `{"title":"Two","tracks":{"1":"a","3":"c"}}` || s.Latest != second {
+		t.Errorf("got %s, %v", s.Value, err)
+	}
+}
+
 // permute calls f with every order of the commits.
 func permute(commits []*Commit, f func([]*Commit)) {
 	order := slices.Clone(commits)
