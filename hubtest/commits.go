@@ -24,7 +24,8 @@ func (s *story) typed() {
 	s.reads(alice, playlists, second, `plain text`)
 
 	o := s.object(alice, playlists, first)
-	if o.Interface != "Collections" || o.Context != playlists.context || o.Type != playlists.typ || o.CreatedBy != alice.DID ||
+	if o.Interface != "Collections" || o.Context != playlists.context || o.Type != playlists.typ ||
+		o.CreatedBy != alice.DID ||
 		o.Sub != alice.DID || o.Strategy != "basic" || o.UpdatedBy != alice.DID || o.Revision != first || o.Deleted ||
 		o.CreatedAt.IsZero() || !o.CreatedAt.Equal(o.UpdatedAt) {
 		s.Errorf("got %+v", o)
@@ -71,7 +72,8 @@ func (s *story) customSchema() {
 		s.reads(&s.Bob, k, id, `{"x":1}`)
 	}
 	s.refused(s.try(alice, s.commit(alice, playlists, "x", members{"type": nil})), coffer.Invalid, "commit.protected.type")
-	s.refused(s.try(alice, s.commit(alice, playlists, "x", members{"context": nil})), coffer.Invalid, "commit.protected.context")
+	s.refused(s.try(alice, s.commit(alice, playlists, "x", members{"context": nil})), coffer.Invalid,
+		"commit.protected.context")
 	for _, q := range []coffer.ObjectQuery{
 		{Interface: "Collections", Context: "http://schema.org"},
 		{Interface: "Collections", Type: "MusicPlaylist"},
@@ -101,7 +103,8 @@ func (s *story) anyOrder() {
 			// Few times, so that revisions decide.
 			when := members{"committed_at": stamp(at.Add(time.Duration(random.IntN(3)) * time.Millisecond))}
 			title := meta(members{"title": s.json([]int{i, j})})
-			all = append(all, s.commit(alice, playlists, s.json(members{"n": j, s.json(j): i}), strategy, operation, when, title))
+			all = append(all, s.commit(alice, playlists, s.json(members{"n": j, s.json(j): i}), strategy, operation, when,
+				title))
 		}
 	}
 	var want []coffer.HubObject
@@ -201,7 +204,8 @@ func (s *story) refusals() {
 		}, "commit.protected"},
 		{func(c *coffer.Commit) { c.Payload = "" }, "commit.payload"},
 		{func(c *coffer.Commit) { c.Payload = "eA==" }, "commit.payload"},
-		{func(c *coffer.Commit) { c.Payload = base64.RawURLEncoding.EncodeToString(make([]byte, 1<<20+1)) }, "commit.payload"},
+		{func(c *coffer.Commit) { c.Payload = base64.RawURLEncoding.EncodeToString(make([]byte, 1<<20+1)) },
+			"commit.payload"},
 		{func(c *coffer.Commit) { c.Signature = "" }, "commit.signature"},
 		{func(c *coffer.Commit) { c.Signature = "?" }, "commit.signature"},
 		{func(c *coffer.Commit) { c.Header = json.RawMessage(`[]`) }, "commit.header"},
@@ -220,7 +224,8 @@ func (s *story) refusals() {
 	refused(alice, s.commit(bob, playlists, "x"), coffer.Invalid, "commit")
 
 	// Objects are found with their interface, context and type only, and keep their strategy.
-	for _, k := range []kind{games, {"Profile", playlists.context, playlists.typ}, {"Collections", "schema.org", playlists.typ}} {
+	for _, k := range []kind{games, {"Profile", playlists.context, playlists.typ}, {"Collections", "schema.org",
+		playlists.typ}} {
 		refused(alice, s.commit(alice, k, "x", updating(id)), coffer.NotExist, "")
 		refused(alice, s.commit(alice, k, "{}", deleting(id)), coffer.NotExist, "")
 	}

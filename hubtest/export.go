@@ -23,7 +23,8 @@ func (s *story) copy(to *Place) int {
 // export: all of a hub is had by one query, and a hub made of it answers like the first, to everybody.
 func (s *story) export() {
 	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol
-	list := s.create(alice, playlists, `{"n":1}`, members{"commit_strategy": "json-merge-patch"}, meta(members{"title": "One"}))
+	list := s.create(alice, playlists, `{"n":1}`, members{"commit_strategy": "json-merge-patch"},
+		meta(members{"title": "One"}))
 	s.create(alice, playlists, "public", meta(members{"public": true}))
 	s.create(alice, profiles, `{"name":"Alice"}`)
 	s.permit(bob, "CRU-", playlists)

@@ -111,7 +111,8 @@ func (s *story) ownerMayAll() {
 			s.denied(err)
 		}
 		for _, c := range []*coffer.Commit{
-			s.commit(who, playlists, "x"), s.commit(who, playlists, "x", updating(id)), s.commit(who, playlists, "x", deleting(id)),
+			s.commit(who, playlists, "x"), s.commit(who, playlists, "x", updating(id)), s.commit(who, playlists, "x",
+				deleting(id)),
 			s.commit(who, playlists, "x", updating(coffer.CommitRev{1})), s.commit(who, profiles, "x"),
 			s.commit(who, kind{"Services", "x", "y"}, "x"), s.commit(who, kind{"Stores", who.DID, "y"}, "x"),
 		} {
@@ -172,7 +173,8 @@ func (s *story) least() {
 			} else if err != nil || len(p.Objects) != 1 || p.Objects[0].ID != game {
 				s.Errorf("for research: %v", err)
 			}
-			if _, err := bob.For(purpose).Commits(s.ctx, alice.DID, &coffer.CommitQuery{Objects: []coffer.CommitRev{game}}); !may {
+			if _, err := bob.For(purpose).Commits(s.ctx, alice.DID,
+				&coffer.CommitQuery{Objects: []coffer.CommitRev{game}}); !may {
 				s.denied(err)
 			} else if err != nil {
 				s.Errorf("for research: %v", err)
@@ -394,7 +396,8 @@ func (s *story) expiry() {
 	s.lists(bob, playlists.query(), id)
 	s.update(bob, playlists, id, "two")
 
-	held := s.permit(carol, "-RU-", playlists, members{"not_revocable_before": in(2 * time.Hour), "expires_at": in(4 * time.Hour)})
+	held := s.permit(carol, "-RU-", playlists, members{"not_revocable_before": in(2 * time.Hour),
+		"expires_at": in(4 * time.Hour)})
 	locked := func(c *coffer.Commit) {
 		s.Helper()
 		s.refused(s.try(alice, c), coffer.Locked, "")

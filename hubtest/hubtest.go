@@ -32,7 +32,7 @@ type Place struct {
 	NoFilters bool
 }
 
-// Limits are bounds that a place is made with, so that stories reach them. The defaults of a hub are too large for that.
+// Limits are bounds that a place is made with, so that stories reach them. The defaults of a hub are too large.
 type Limits struct {
 	ActionSize    int   // bytes of the payload of a stranger's action; less than a megabyte
 	SenderBurst   int   // actions that one stranger may leave at once; fewer than ActionsWait, and at least half of it
