@@ -137,7 +137,8 @@ func (s *story) handled() {
 	s.update(alice, messages, a, "1", meta(members{"state": "seen"}))
 	s.update(alice, messages, b, "2", meta(members{"state": "done"}))
 	s.remove(alice, messages, c)
-	s.refused(s.try(alice, s.commit(alice, messages, "x", updating(a), meta(members{"state": "lost"}))), coffer.Invalid, "")
+	s.refused(s.try(alice, s.commit(alice, messages, "x", updating(a), meta(members{"state": "lost"}))),
+		coffer.Invalid, "")
 	check := func(p *Place) {
 		s.Helper()
 		got, _ := s.pages(p.Alice.Hub, alice.DID, messages.query())
@@ -299,7 +300,8 @@ func (s *story) stores() {
 	}
 
 	// On the verb plane, by key, and the keys in pages.
-	act := coffer.HubAct{Interface: "Stores", Verb: coffer.AddVerb, Key: "color", Payload: []json.RawMessage{json.RawMessage(`"red"`)}}
+	act := coffer.HubAct{Interface: "Stores", Verb: coffer.AddVerb, Key: "color",
+		Payload: []json.RawMessage{json.RawMessage(`"red"`)}}
 	if _, err := bob.Hub.Perform(s.ctx, alice.DID, &act); err != nil {
 		s.Fatal(err)
 	}
@@ -322,7 +324,8 @@ func (s *story) stores() {
 			s.Errorf("%d items after %d: %v", len(items), skip, err)
 		}
 	}
-	_, err := bob.Hub.Perform(s.ctx, alice.DID, &coffer.HubAct{Interface: "Stores", Verb: coffer.RequestVerb, Key: "shape"})
+	_, err := bob.Hub.Perform(s.ctx, alice.DID, &coffer.HubAct{Interface: "Stores", Verb: coffer.RequestVerb,
+		Key: "shape"})
 	s.refused(err, coffer.NotExist, "")
 	act.Verb, act.Payload[0] = coffer.UpdateVerb, json.RawMessage(`"blue"`)
 	if _, err := bob.Hub.Perform(s.ctx, alice.DID, &act); err != nil {
@@ -360,7 +363,8 @@ func (s *story) storeLimits() {
 	exhausted(bob, s.commit(bob, store(bob, "3"), "x"))
 	s.update(bob, store(bob, "2"), last, strings.Repeat("y", 800))
 	exhausted(bob, s.commit(bob, store(bob, "2"), strings.Repeat("z", 801), updating(last)))
-	s.update(alice, grants, held, s.grantOf(bob.DID, "CRUD", kind{"", bob.DID, "Store"}, members{"max_keys": 4, "max_bytes": 2000}))
+	s.update(alice, grants, held, s.grantOf(bob.DID, "CRUD", kind{"", bob.DID, "Store"}, members{"max_keys": 4,
+		"max_bytes": 2000}))
 	s.update(bob, store(bob, "2"), last, strings.Repeat("z", 801))
 	s.create(bob, store(bob, "3"), "x")
 	exhausted(bob, s.commit(bob, store(bob, "4"), "x"))
@@ -385,7 +389,7 @@ func (s *story) storeLimits() {
 func (s *story) services() {
 	alice, bob, dave := &s.Alice, &s.Bob, &s.Dave
 	api := kind{"Services", "https://spec.openapis.org/oas/3.1", "OpenAPI"}
-	open := `{"openapi":"3.1.0","info":{"title":"Opening hours","version":"1"},"servers":[{"url":"https://shop.example/"}]}`
+	open := `{"openapi":"3.1.0","info":{"title":"Opening hours","version":"1"},"servers":[{"url":"https://a.example/"}]}`
 	private := `{"openapi":"3.1.0","info":{"title":"Orders","version":"1"},"servers":[{"url":"https://shop.example/o"}]}`
 	s.create(alice, api, open, meta(members{"public": true}))
 	second := s.create(alice, api, private)
@@ -462,7 +466,8 @@ func (s *story) strategies() {
 			s.Errorf("got %+v", o)
 		}
 		items, err := bob.Hub.Perform(s.ctx, alice.DID, &coffer.HubAct{
-			Interface: playlists.iface, Verb: coffer.RequestVerb, Context: playlists.context, Type: playlists.typ, ID: id.String(),
+			Interface: playlists.iface, Verb: coffer.RequestVerb, Context: playlists.context, Type: playlists.typ,
+			ID: id.String(),
 		})
 		if err != nil || len(items) != 1 {
 			s.Fatalf("%s: %d items: %v", test.strategy, len(items), err)
@@ -475,7 +480,8 @@ func (s *story) strategies() {
 			s.Errorf("%s: an update has revived a deleted object", test.strategy)
 		}
 		if _, err := bob.Hub.Perform(s.ctx, alice.DID, &coffer.HubAct{
-			Interface: playlists.iface, Verb: coffer.RequestVerb, Context: playlists.context, Type: playlists.typ, ID: id.String(),
+			Interface: playlists.iface, Verb: coffer.RequestVerb, Context: playlists.context, Type: playlists.typ,
+			ID: id.String(),
 		}); !errors.Is(err, coffer.NotExist) {
 			s.Errorf("%s: a deleted object is shown: %v", test.strategy, err)
 		}

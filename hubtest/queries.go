@@ -184,7 +184,10 @@ func (s *story) watermarks() {
 			s.Error("no watermark")
 		}
 		sorted := func(revs []coffer.CommitRev) []coffer.CommitRev {
-			return slices.SortedFunc(slices.Values(revs), func(a, b coffer.CommitRev) int { return strings.Compare(a.String(), b.String()) })
+			return slices.SortedFunc(slices.Values(revs), func(a,
+				b coffer.CommitRev) int {
+				return strings.Compare(a.String(), b.String())
+			})
 		}
 		if !slices.Equal(sorted(ids(got)), sorted(want)) {
 			s.Errorf("got %v since then, want %v", short(ids(got)), short(want))
@@ -234,7 +237,8 @@ func (s *story) conditions() {
 	s.permit(bob, "C---", playlists)
 	one := s.create(alice, playlists, "1", meta(members{"title": "One", "year": 1971}))
 	two := s.create(bob, playlists, "2", meta(members{"title": "Two", "year": 1980}))
-	three := s.create(alice, playlists, "3", members{"commit_strategy": "json-merge-patch"}, meta(members{"title": "Three"}))
+	three := s.create(alice, playlists, "3", members{"commit_strategy": "json-merge-patch"},
+		meta(members{"title": "Three"}))
 	gone := s.create(alice, playlists, "4")
 	s.remove(alice, playlists, gone)
 	game := s.create(alice, games, "chess")
@@ -292,7 +296,8 @@ func (s *story) conditions() {
 		}
 	}
 	for _, q := range []coffer.CommitQuery{
-		{Objects: make([]coffer.CommitRev, coffer.MaxQueryIDs+1)}, {Revisions: make([]coffer.CommitRev, coffer.MaxQueryIDs+1)},
+		{Objects: make([]coffer.CommitRev, coffer.MaxQueryIDs+1)}, {Revisions: make([]coffer.CommitRev,
+			coffer.MaxQueryIDs+1)},
 	} {
 		_, err := alice.Hub.Commits(s.ctx, alice.DID, &q)
 		s.refused(err, coffer.Invalid, "")
@@ -303,7 +308,8 @@ func (s *story) conditions() {
 	s.notOffered(err)
 
 	// Of two objects, one that there is not: the one that there is.
-	if got := s.commits(alice, &coffer.CommitQuery{Objects: []coffer.CommitRev{{7}, one}}); len(got) != 1 || got[0].Rev() != one {
+	if got := s.commits(alice, &coffer.CommitQuery{Objects: []coffer.CommitRev{{7}, one}}); len(got) != 1 ||
+		got[0].Rev() != one {
 		s.Errorf("%d commits", len(got))
 	}
 	if got := s.commits(alice, &coffer.CommitQuery{Revisions: []coffer.CommitRev{{7}, two, one}}); len(got) != 2 {
@@ -351,8 +357,10 @@ func (s *story) filters() {
 		s.Skip("filters are not understood here")
 	}
 	alice, bob := &s.Alice, &s.Bob
-	rock := s.create(alice, playlists, "1", meta(members{"title": "Classic Rock", "tags": []string{"rock", "old"}, "year": 1971}))
-	jazz := s.create(alice, playlists, "2", meta(members{"title": "Classic Jazz", "tags": []string{"jazz", "old"}, "year": 1959}))
+	rock := s.create(alice, playlists, "1", meta(members{"title": "Classic Rock", "tags": []string{"rock", "old"},
+		"year": 1971}))
+	jazz := s.create(alice, playlists, "2", meta(members{"title": "Classic Jazz", "tags": []string{"jazz", "old"},
+		"year": 1959}))
 	punk := s.create(alice, playlists, "3", meta(members{"title": "New Punk", "tags": []string{"punk"}, "year": 2020}))
 	bare := s.create(alice, playlists, "4")
 	found := func(filter string, want ...coffer.CommitRev) {
@@ -363,7 +371,8 @@ func (s *story) filters() {
 			s.Errorf("%s: got %v, want %v", filter, short(got), short(want))
 		}
 		items, err := alice.Hub.Perform(s.ctx, alice.DID, &coffer.HubAct{
-			Interface: playlists.iface, Verb: coffer.RequestVerb, Context: playlists.context, Type: playlists.typ, Filter: filter,
+			Interface: playlists.iface, Verb: coffer.RequestVerb, Context: playlists.context, Type: playlists.typ,
+			Filter: filter,
 		})
 		if err != nil || len(items) != len(want) {
 			s.Errorf("%s: %d items: %v", filter, len(items), err)
@@ -411,7 +420,8 @@ func (s *story) take() {
 	s.permit(bob, "-R--", playlists)
 	want := s.many(35)
 	act := coffer.HubAct{
-		Interface: playlists.iface, Verb: coffer.RequestVerb, Context: playlists.context, Type: playlists.typ, Skip: 20, Take: 10,
+		Interface: playlists.iface, Verb: coffer.RequestVerb, Context: playlists.context, Type: playlists.typ, Skip: 20,
+		Take: 10,
 	}
 	check := func(want []coffer.CommitRev) {
 		s.Helper()

@@ -262,7 +262,8 @@ func (s *story) commits(as *Person, q *coffer.CommitQuery) []*coffer.Commit {
 	return all
 }
 
-func (s *story) commitPages(h coffer.Hub, owner string, q *coffer.CommitQuery) (all []*coffer.Commit, watermark string) {
+func (s *story) commitPages(h coffer.Hub, owner string, q *coffer.CommitQuery) (all []*coffer.Commit,
+	watermark string) {
 	s.Helper()
 	next := *q
 	for range 1000 {

@@ -104,7 +104,8 @@ func (s *story) verbs() {
 	}
 
 	// The schema is found however it was written, and objects keep what they were written with.
-	for _, context := range []string{"schema.org", "https://schema.org", "https://schema.org/", "http://schema.org/", "schema.org/"} {
+	for _, context := range []string{"schema.org", "https://schema.org", "https://schema.org/", "http://schema.org/",
+		"schema.org/"} {
 		a := playlists.act(coffer.RequestVerb)
 		a.Context = context
 		if items := s.perform(alice, a); len(items) != 4 {
@@ -147,12 +148,13 @@ func (s *story) notThere() {
 		}
 	}
 	for name, a := range map[string]coffer.HubAct{
-		"an id of nothing":      {Interface: "Collections", Verb: coffer.RequestVerb, ID: "x"},
-		"no id to update":       playlists.act(coffer.UpdateVerb, `{}`),
-		"no id to remove":       playlists.act(coffer.RemoveVerb),
-		"nothing to add":        playlists.act(coffer.AddVerb),
-		"no schema":             {Interface: "Collections", Verb: coffer.AddVerb, Payload: raw(`{}`)},
-		"a meta that is a text": {Interface: "Collections", Verb: coffer.AddVerb, Context: "x", Type: "y", Meta: raw(`"x"`)[0], Payload: raw(`{}`)},
+		"an id of nothing": {Interface: "Collections", Verb: coffer.RequestVerb, ID: "x"},
+		"no id to update":  playlists.act(coffer.UpdateVerb, `{}`),
+		"no id to remove":  playlists.act(coffer.RemoveVerb),
+		"nothing to add":   playlists.act(coffer.AddVerb),
+		"no schema":        {Interface: "Collections", Verb: coffer.AddVerb, Payload: raw(`{}`)},
+		"a meta that is a text": {Interface: "Collections", Verb: coffer.AddVerb, Context: "x", Type: "y",
+			Meta: raw(`"x"`)[0], Payload: raw(`{}`)},
 	} {
 		if err := s.tryPerform(alice, a); !errors.Is(err, coffer.Invalid) {
 			s.Errorf("%s: %v, want invalid", name, err)
