@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -22,10 +21,10 @@ import (
 // places are the columns of the table, in its order.
 var places = []string{"disk", "logs", "metrics", "traffic", "memory"}
 
-// admitted reads the table of doc/leakage.md: for each thing, the places where it may show.
-func admitted(t *testing.T) map[string]map[string]bool {
+// admitted reads a table of doc/leakage.md: for each thing, the places where it may show.
+func admitted(t testing.TB, heading string) map[string]map[string]bool {
 	out := map[string]map[string]bool{}
-	for _, cells := range rowsOf(t, "what") {
+	for _, cells := range rowsOf(t, heading) {
 		if len(cells) != len(places)+1 {
 			t.Fatalf("doc/leakage.md: a row with %d cells", len(cells))
 		}
@@ -44,7 +43,7 @@ func admitted(t *testing.T) map[string]map[string]bool {
 }
 
 // rowsOf returns the rows of the table of doc/leakage.md whose first heading is this.
-func rowsOf(t *testing.T, heading string) (rows [][]string) {
+func rowsOf(t testing.TB, heading string) (rows [][]string) {
 	page, err := os.ReadFile("../../doc/leakage.md")
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +70,83 @@ func rowsOf(t *testing.T, heading string) (rows [][]string) {
 		t.Fatalf("doc/leakage.md has no table of %q", heading)
 	}
 	return rows
+}
+
+// look searches the node for the patterns, and compares with the table of doc/leakage.md whose first heading is this. It
+// stops the node.
+func (p *provider) look(patterns []Pattern, heading string) (seen map[string]map[string]bool) {
+	t := p.t
+	t.Helper()
+	scanner := NewScanner(patterns)
+	seen = map[string]map[string]bool{}
+	for _, place := range places {
+		seen[place] = map[string]bool{}
+	}
+	answer, err := http.Get("http://" + p.address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var metrics bytes.Buffer
+	if _, err := metrics.ReadFrom(answer.Body); err != nil || metrics.Len() < 100 {
+		t.Fatalf("metrics: %d bytes, %v", metrics.Len(), err)
+	}
+	if err := scanner.Scan(&metrics, seen["metrics"]); err != nil {
+		t.Fatal(err)
+	}
+	n, err := scanner.ScanMemory(p.cmd.Process.Pid, seen["memory"])
+	if err != nil {
+		t.Fatalf("memory of the node: %v", err)
+	}
+	if n < 10<<20 {
+		t.Errorf("only %d bytes of the node's memory could be read", n)
+	}
+	p.stop()
+	if err := scanner.ScanFolder(p.data, seen["disk"]); err != nil {
+		t.Fatal(err)
+	}
+	if err := scanner.Scan(strings.NewReader(p.stderr.String()), seen["logs"]); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := p.recorder.Scan(scanner, seen["traffic"]); err != nil || n < 10<<10 {
+		t.Errorf("%d bytes of traffic recorded, %v", n, err)
+	}
+
+	table := admitted(t, heading)
+	var b strings.Builder
+	line := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
+	line(append([]string{"shows"}, places...)...)
+	looked := map[string]bool{}
+	for _, pattern := range patterns {
+		name := pattern.Name
+		if looked[name] {
+			continue
+		}
+		looked[name] = true
+		admits, ok := table[name]
+		if !ok {
+			t.Errorf("doc/leakage.md has no row %q", name)
+		}
+		cells := []string{name}
+		for _, place := range places {
+			cell := "-"
+			if seen[place][name] {
+				cell = "yes"
+			}
+			cells = append(cells, cell)
+			if seen[place][name] && !admits[place] {
+				t.Errorf("%s: shows in %s", name, place)
+			}
+		}
+		line(cells...)
+	}
+	t.Log("\n" + b.String())
+	for name := range table {
+		if !looked[name] {
+			t.Errorf("doc/leakage.md has a row %q that the test does not look for", name)
+		}
+	}
+	return seen
 }
 
 // TestUC02T01ProviderView plays a day: store, list, read, find, share, be read, be asked, answer, revoke; and then looks
@@ -194,76 +270,7 @@ func TestUC02T01ProviderView(t *testing.T) {
 	}
 	shown := secretShown(t, p)
 	patterns = append(patterns, NewPattern("secret that admits to an object", shown))
-	scanner := NewScanner(patterns)
-
-	seen := map[string]map[string]bool{}
-	for _, place := range places {
-		seen[place] = map[string]bool{}
-	}
-	answer, err := http.Get("http://" + p.address + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	var metrics bytes.Buffer
-	if _, err := metrics.ReadFrom(answer.Body); err != nil || metrics.Len() < 100 {
-		t.Fatalf("metrics: %d bytes, %v", metrics.Len(), err)
-	}
-	if err := scanner.Scan(&metrics, seen["metrics"]); err != nil {
-		t.Fatal(err)
-	}
-	n, err := scanner.ScanMemory(p.cmd.Process.Pid, seen["memory"])
-	if err != nil {
-		t.Fatalf("memory of the node: %v", err)
-	}
-	if n < 10<<20 {
-		t.Errorf("only %d bytes of the node's memory could be read", n)
-	}
-	p.stop()
-	if err := scanner.ScanFolder(p.data, seen["disk"]); err != nil {
-		t.Fatal(err)
-	}
-	if err := scanner.Scan(strings.NewReader(p.stderr.String()), seen["logs"]); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := p.recorder.Scan(scanner, seen["traffic"]); err != nil || n < 1<<20 {
-		t.Errorf("%d bytes of traffic recorded, %v", n, err)
-	}
-
-	table := admitted(t)
-	var b strings.Builder
-	line := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
-	line(append([]string{"shows"}, places...)...)
-	line(slices.Repeat([]string{"---"}, len(places)+1)...)
-	looked := map[string]bool{}
-	for _, p := range patterns {
-		if looked[p.Name] {
-			continue
-		}
-		looked[p.Name] = true
-		admits, ok := table[p.Name]
-		if !ok {
-			t.Errorf("doc/leakage.md has no row %q", p.Name)
-		}
-		cells := []string{p.Name}
-		for _, place := range places {
-			cell := "-"
-			if seen[place][p.Name] {
-				cell = "yes"
-			}
-			cells = append(cells, cell)
-			if seen[place][p.Name] && !admits[place] {
-				t.Errorf("%s: shows in %s", p.Name, place)
-			}
-		}
-		line(cells...)
-	}
-	t.Log("\n" + b.String())
-	for name := range table {
-		if !looked[name] {
-			t.Errorf("doc/leakage.md has a row %q that the test does not look for", name)
-		}
-	}
+	seen := p.look(patterns, "what")
 	// What is known to be there was found: the search works.
 	for place, name := range map[string]string{
 		"disk": "pseudonym that controls the vault", "traffic": "secret that admits to an object",
