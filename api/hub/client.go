@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -311,12 +312,22 @@ func unreachable(ctx context.Context, op string, err error) error {
 	return coffer.E(op, coffer.Unavailable, &outage{err})
 }
 
+// maxPayload bounds the payload of a commit: a MiB in base64url. A hub may take less.
+const maxPayload = (1<<20*4 + 2) / 3
+
 // Write implements [coffer.Hub].
 func (c *Client) Write(ctx context.Context, owner string, w *coffer.Commit) ([]coffer.CommitRev, error) {
+	const op = "write"
+	switch {
+	case w == nil:
+		return nil, bad("commit", missingParameter)
+	case len(w.Payload) > maxPayload: // the hub could not even tell, as it would not read the envelope
+		return nil, bad("commit.payload", "Text is too long")
+	}
 	one := commitOf(w)
 	r := c.about(writeRequest, owner)
 	r.Commit = &one
-	a, err := c.send(ctx, "write", r, writeResponse)
+	a, err := c.send(ctx, op, r, writeResponse)
 	if err != nil {
 		return nil, err
 	}
@@ -331,8 +342,8 @@ func (c *Client) about(requestType, owner string) *request {
 // Adopt implements [coffer.Hub]. All commits travel in one envelope, of which a hub bounds the size.
 func (c *Client) Adopt(ctx context.Context, owner string, commits ...*coffer.Commit) (int, error) {
 	const op = "adopt"
-	if len(commits) > coffer.MaxAdopt {
-		return 0, coffer.Errorf(op, coffer.Invalid, "too many commits")
+	if len(commits) > coffer.MaxAdopt || slices.Contains(commits, nil) {
+		return 0, coffer.Errorf(op, coffer.Invalid, "too many commits, or one that is none")
 	}
 	r := c.about(adoptRequest, owner)
 	r.Commits = make(list[commit], len(commits))
@@ -389,8 +400,8 @@ func (c *Client) Commits(ctx context.Context, owner string, q *coffer.CommitQuer
 func (c *Client) Perform(ctx context.Context, owner string, h *coffer.HubAct) ([]coffer.HubItem, error) {
 	const op = "perform"
 	verb, ok := later[h.Verb]
-	if !ok {
-		return nil, coffer.E(op, coffer.Invalid, &coffer.Fault{Code: coffer.NotImplemented, Reason: "unknown verb"})
+	if !ok || !slices.Contains(interfaces, h.Interface) {
+		return nil, unoffered("@type")
 	}
 	r := &request{
 		Type: h.Interface + "/" + verb, Audience: owner,

@@ -413,7 +413,7 @@ func TestRefusals(t *testing.T) {
 		{response1(303, `{}`, "Location", "https://relay.example/"), coffer.Invalid, coffer.NotImplemented, "https://relay.example/"},
 		{response1(307, ``, "Location", "https://elsewhere.example/"), coffer.Unavailable, "", ""},
 		{response1(400, `{"@type":"ErrorResponse","error_code":"bad_request","developer_message":"x"}`), coffer.Invalid, "", ""},
-		{response1(413, `{"@type":"ErrorResponse","error_code":"bad_request"}`), coffer.Exhausted, "", ""},
+		{response1(413, `{"@type":"ErrorResponse","error_code":"bad_request"}`), coffer.Invalid, "", ""},
 		{response1(429, `slow down`), coffer.Exhausted, "", ""},
 		{response1(404, `<html>`), coffer.Invalid, "", ""},
 		{response1(500, `{"@type":"ErrorResponse","error_code":"server_error"}`), coffer.Other, "", ""},
@@ -457,16 +457,26 @@ func TestErrorsOverTheWire(t *testing.T) {
 		f.Location != "https://relay.example/" {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.Perform(t.Context(), alice, &coffer.HubAct{Interface: "Profile", Verb: "Drop"}); !errors.As(err, &f) ||
-		f.Code != coffer.NotImplemented {
-		t.Errorf("got %v", err)
+	for _, a := range []*coffer.HubAct{
+		{Interface: "Profile", Verb: "Drop"}, {Interface: "profile", Verb: "Request"}, {Interface: "Features", Verb: "Request"},
+	} {
+		if _, err := c.Perform(t.Context(), alice, a); !errors.As(err, &f) || f.Code != coffer.NotImplemented {
+			t.Errorf("%s/%s: got %v", a.Interface, a.Verb, err)
+		}
 	}
 	w.host.err = nil
 	if _, err := c.Write(t.Context(), alice, &coffer.Commit{Payload: "\xff"}); !errors.Is(err, coffer.Invalid) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.Adopt(t.Context(), alice, make([]*coffer.Commit, coffer.MaxAdopt+1)...); !errors.Is(err, coffer.Invalid) {
-		t.Errorf("got %v", err)
+	for _, n := range []int{1, coffer.MaxAdopt + 1} {
+		if _, err := c.Adopt(t.Context(), alice, make([]*coffer.Commit, n)...); !errors.Is(err, coffer.Invalid) {
+			t.Errorf("%d: got %v", n, err)
+		}
+	}
+	for target, w := range map[string]*coffer.Commit{"commit": nil, "commit.payload": {Payload: strings.Repeat("x", maxPayload+1)}} {
+		if _, err := c.Write(t.Context(), alice, w); !errors.Is(err, coffer.Invalid) || !errors.As(err, &f) || f.Target != target {
+			t.Errorf("got %v", err)
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -487,7 +497,7 @@ func TestOverHTTP(t *testing.T) {
 	if _, err := c.Describe(t.Context(), alice); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Write(t.Context(), alice, &coffer.Commit{Protected: "x", Payload: strings.Repeat("x", 1<<17), Signature: "x"}); !errors.Is(err, coffer.Exhausted) {
+	if _, err := c.Write(t.Context(), alice, &coffer.Commit{Protected: "x", Payload: strings.Repeat("x", 1<<17), Signature: "x"}); !errors.Is(err, coffer.Invalid) {
 		t.Errorf("got %v", err)
 	}
 	at.Close()

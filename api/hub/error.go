@@ -229,9 +229,6 @@ func refusal(op string, resp *http.Response, body []byte) error {
 			a.ErrorCode = serverError
 		}
 	}
-	if resp.StatusCode == http.StatusRequestEntityTooLarge {
-		a.ErrorCode = tooManyRequests
-	}
 	return errorFrom(op, a)
 }
 

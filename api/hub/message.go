@@ -68,15 +68,15 @@ type request struct {
 	Audience string `json:"aud"`
 	Purpose  string `json:"purpose,omitempty"`
 
-	Commit  *commit        `json:"commit,omitempty"`
-	Commits list[commit]   `json:"commits,omitempty"`
-	Query   *query         `json:"query,omitempty"`
-	Fields  jsontext.Value `json:"fields,omitempty"`
+	Commit  *commit        `json:"commit,omitzero"`
+	Commits list[commit]   `json:"commits,omitzero"`
+	Query   *query         `json:"query,omitzero"`
+	Fields  jsontext.Value `json:"fields,omitzero"`
 
-	Request *act           `json:"request,omitempty"`
+	Request *act           `json:"request,omitzero"`
 	Filter  string         `json:"filter,omitempty"`
-	Meta    jsontext.Value `json:"meta,omitempty"`
-	Payload jsontext.Value `json:"payload,omitempty"`
+	Meta    jsontext.Value `json:"meta,omitzero"`
+	Payload jsontext.Value `json:"payload,omitzero"`
 }
 
 // A commit is a [coffer.Commit] on the wire.

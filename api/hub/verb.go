@@ -107,6 +107,9 @@ func (r *request) act(iface string, verb string) (a *coffer.HubAct, wrap bool, e
 		object := r.Payload
 		if w, ok := unwrap(object, wrap); ok {
 			wrap, object = true, w.Data
+			if w.Meta.Kind() != 0 && w.Meta.Kind() != '{' {
+				return nil, false, bad("payload.meta", incorrectParameter)
+			}
 			if w.Meta != nil {
 				a.Meta = json.RawMessage(w.Meta)
 			}
@@ -126,7 +129,7 @@ func unwrap(payload jsontext.Value, must bool) (w wrapped, ok bool) {
 	if must {
 		decode = jose.DecodeOpen
 	}
-	return w, decode(payload, &w) == nil && w.Data != nil && (w.Meta == nil || w.Meta.Kind() == '{')
+	return w, decode(payload, &w) == nil && w.Data != nil
 }
 
 // A performed is an answer of the verb plane.

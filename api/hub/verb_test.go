@@ -110,6 +110,7 @@ func TestBadActs(t *testing.T) {
 		{"long key", spoken("Stores/Request", `"request":{"key":"`+strings.Repeat("x", maxText+1)+`"}`), badRequest, "request.key"},
 		{"request a text", spoken("Profile/Request", `"request":"x"`), badRequest, "request"},
 		{"meta a text", spoken("Profile/Add", `"meta":"x"`), badRequest, "meta"},
+		{"meta in payload", spoken("Profile/Create", `"payload":{"meta":"x","data":{}}`), badRequest, "payload.meta"},
 		{"many objects", spoken("Collections/Add", `"payload":[`+strings.Repeat("1,", maxList)+`1]`), badRequest, "payload"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
