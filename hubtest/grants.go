@@ -533,6 +533,11 @@ func (s *story) public() {
 		s.reads(who, playlists, mine, "mine")
 		s.denied(s.try(who, s.commit(who, playlists, "x", updating(mine))))
 	}
+	if s.Nobody != nil {
+		if all, _ := s.pages(s.Nobody, alice.DID, playlists.query()); len(all) != 1 {
+			s.Errorf("nobody sees %d playlists", len(all))
+		}
+	}
 	s.remove(alice, grants, grant)
 	s.denied(s.tryList(bob, playlists))
 }
@@ -551,6 +556,14 @@ func (s *story) impersonation() {
 	own := s.create(bob, playlists, "x", members{"iss": bob.DID})
 	if o := s.object(alice, playlists, own); o.CreatedBy != bob.DID {
 		s.Error("created by another")
+	}
+	for _, m := range []members{{"author": alice.DID}, {"author": alice.DID, "via": "hub"}} {
+		c := s.commit(bob, playlists, "x", meta(m))
+		if err := s.try(bob, c); err != nil {
+			s.refused(err, coffer.Invalid, "")
+		} else if o := s.object(alice, playlists, c.Rev()); o.CreatedBy != bob.DID || o.UpdatedBy != bob.DID {
+			s.Error("created by another, as its meta says")
+		}
 	}
 	// What was written for one hub is not for another.
 	for _, c := range []*coffer.Commit{
