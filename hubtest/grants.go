@@ -302,6 +302,16 @@ func (s *story) creators() {
 	_, err := bob.Hub.Commits(s.ctx, alice.DID, &coffer.CommitQuery{})
 	s.denied(err)
 
+	// The same where no commits are in sight.
+	if items := s.perform(bob, playlists.act(coffer.RequestVerb)); len(items) != 1 || items[0].ID != bobs.String() {
+		s.Errorf("Bob is shown %d items", len(items))
+	}
+	for _, verb := range []coffer.Verb{coffer.UpdateVerb, coffer.RemoveVerb} {
+		a := playlists.act(verb, `{}`)
+		a.ID = alices.String()
+		s.denied(s.tryPerform(bob, a))
+	}
+
 	// It counts who created an object, not who wrote last.
 	s.update(alice, playlists, bobs, "Bob's, by Alice")
 	s.reads(bob, playlists, bobs, "Bob's, by Alice")

@@ -19,6 +19,9 @@ type Place struct {
 	Nobody coffer.Hub
 	// Fresh returns another empty place for the same people, with the same clock.
 	Fresh func(t testing.TB) *Place
+	// Guarded returns another empty place for the same people, which asks strangers who leave an action for a proof of
+	// work of so many bits, 16 at most. Nil: not told.
+	Guarded func(t testing.TB, bits int) *Place
 	// Now returns the place's time. Nil: that of this process.
 	Now func() time.Time
 	// Advance sets the place's clock forward. Without it, what ends by time is not told.
@@ -80,6 +83,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		{"H-17 writers who part", (*story).strategies},
 		{"H-18 plain read and write", (*story).verbs},
 		{"H-18 a second read returns what changed", (*story).watermarks},
+		{"H-21 hubs of several identities", (*story).separate},
 		{"H-24 conditions of queries", (*story).conditions},
 		{"H-24 the order that a query asks for", (*story).sorted},
 		{"H-24 pages follow one another", (*story).paged},
@@ -103,6 +107,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		{"UC-47 what was done with messages", (*story).handled},
 		{"UC-49 a thread", (*story).threads},
 		{"UC-50 too many messages", (*story).flood},
+		{"UC-50 what a stranger must show", (*story).guarded},
 	} {
 		t.Run(story.name, func(t *testing.T) { play(t, open(t), story.tell) })
 	}

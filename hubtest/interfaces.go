@@ -1,9 +1,11 @@
 package hubtest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	mathbits "math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -253,6 +255,116 @@ func (s *story) flood() {
 		s.create(bob, messages, "x")
 	}
 	exhausted(dave, "x")
+}
+
+// guarded: a stranger shows work or an introduction; the owner and those with a grant need neither.
+func (s *story) guarded() {
+	if s.Guarded == nil {
+		s.Skip("this place asks strangers for nothing")
+	}
+	const bits = 8
+	g := &story{T: s.T, Place: s.Guarded(s.T, bits), ctx: s.ctx, last: s.last}
+	alice, bob, carol := &g.Alice, &g.Bob, &g.Carol
+	g.create(alice, messages, "a note to herself")
+	with := func(header members) *coffer.Commit {
+		c := g.commit(bob, messages, "x")
+		c.Header = json.RawMessage(g.json(header))
+		return c
+	}
+	// zeros returns how many leading bits of the proof are zero.
+	zeros := func(c *coffer.Commit, n string) (count int) {
+		for _, b := range sha256.Sum256([]byte("coffer work 1\x00" + c.Rev().String() + "." + n)) {
+			count += mathbits.LeadingZeros8(b)
+			if b != 0 {
+				break
+			}
+		}
+		return count
+	}
+	c := g.commit(bob, messages, "x")
+	g.denied(g.try(bob, c))
+	worked, idle := "", ""
+	for n := 0; worked == "" || idle == ""; n++ {
+		if text := strconv.Itoa(n); zeros(c, text) >= bits {
+			worked = text
+		} else {
+			idle = text
+		}
+	}
+	for _, n := range []any{idle, "", worked + "0", "+" + worked, " " + worked, strings.Repeat("0", 10_000)} {
+		if text := n.(string); zeros(c, text) >= bits && strings.Trim(text, "0123456789") == "" {
+			continue
+		}
+		c.Header = json.RawMessage(g.json(members{"work": n}))
+		g.denied(g.try(bob, c))
+	}
+	c.Header = json.RawMessage(g.json(members{"work": worked}))
+	g.write(bob, c)
+	again := g.commit(bob, messages, "x") // work is for one message
+	again.Header = c.Header
+	if zeros(again, worked) < bits {
+		g.denied(g.try(bob, again))
+	}
+
+	introduction := func(by *Person, to string, exp time.Time) string {
+		claims := g.json(members{"sub": to, "exp": exp.UTC().Format(time.RFC3339), "jti": "1"})
+		j := by.Sign(members{"typ": "introduction"}, []byte(claims))
+		return j.Protected + "." + j.Payload + "." + j.Signature
+	}
+	soon := g.now().Add(time.Hour)
+	g.write(bob, with(members{"introduction": introduction(alice, bob.DID, soon)}))
+	g.write(bob, with(members{"introduction": introduction(alice, "*", soon)}))
+	good := introduction(alice, bob.DID, soon)
+	for name, text := range map[string]string{
+		"for another": introduction(alice, carol.DID, soon),
+		"by another":  introduction(carol, bob.DID, soon),
+		"by himself":  introduction(bob, bob.DID, soon),
+		"of the past": introduction(alice, bob.DID, g.now().Add(-time.Hour)),
+		"with another's name": strings.Split(introduction(alice, carol.DID, soon), ".")[0] + good[strings.Index(good,
+			"."):][:9],
+		"signed by nobody": good[:strings.LastIndex(good, ".")+1],
+		"in two parts":     good[:strings.LastIndex(good, ".")],
+		"no JWS":           "x",
+	} {
+		if err := g.try(bob, with(members{"introduction": text})); !errors.Is(err, coffer.Denied) {
+			s.Errorf("an introduction %s: %v, want denied", name, err)
+		}
+	}
+	g.permit(carol, "C---", messages)
+	g.create(carol, messages, "granted")
+}
+
+// separate: each identity has a hub of its own, and what is in one is not in another.
+func (s *story) separate() {
+	alice, bob := &s.Alice, &s.Bob
+	mine := s.create(alice, playlists, "Alice's")
+	c := s.commit(bob, playlists, "Bob's", of(bob))
+	s.writeTo(bob, bob, c)
+	his := c.Rev()
+	s.lists(alice, playlists.query(), mine)
+	if all, _ := s.pages(bob.Hub, bob.DID, playlists.query()); !slices.Equal(ids(all), []coffer.CommitRev{his}) {
+		s.Errorf("Bob has %d objects", len(all))
+	}
+	q := playlists.query()
+	q.IDs = []coffer.CommitRev{his}
+	s.lists(alice, q)
+	if all := s.commits(alice, &coffer.CommitQuery{Objects: []coffer.CommitRev{his}}); len(all) != 0 {
+		s.Errorf("%d commits of another hub", len(all))
+	}
+	if all := s.commits(alice, &coffer.CommitQuery{Revisions: []coffer.CommitRev{his}}); len(all) != 0 {
+		s.Errorf("%d commits of another hub", len(all))
+	}
+	s.refused(s.try(alice, s.commit(alice, playlists, "x", updating(his))), coffer.NotExist, "")
+	// A right at one hub is none at another.
+	s.permit(bob, "CRUD", playlists)
+	_, err := s.Carol.Hub.Objects(s.ctx, bob.DID, playlists.query())
+	s.denied(err)
+	_, err = alice.Hub.Objects(s.ctx, bob.DID, playlists.query())
+	s.denied(err)
+	_, err = alice.Hub.Write(s.ctx, bob.DID, s.commit(alice, playlists, "x", of(bob), updating(his)))
+	s.denied(err)
+	_, err = alice.Hub.Adopt(s.ctx, bob.DID, c)
+	s.denied(err)
 }
 
 // store is the kind of a key in the Store of Alice and somebody.

@@ -224,6 +224,16 @@ func (s *story) watermarks() {
 	_, err = alice.Hub.Commits(s.ctx, alice.DID, &coffer.CommitQuery{Since: "x"})
 	s.refused(err, coffer.Invalid, "")
 
+	// A watermark is for who got it, and for this hub.
+	next := *q
+	next.Since = last
+	s.permit(&s.Dave, "-R--", playlists)
+	_, err = s.Dave.Hub.Objects(s.ctx, alice.DID, &next)
+	s.refused(err, coffer.Invalid, "")
+	s.writeTo(bob, bob, s.commit(bob, playlists, "x", of(bob)))
+	_, err = bob.Hub.Objects(s.ctx, bob.DID, &next)
+	s.refused(err, coffer.Invalid, "")
+
 	// What came before a grant is new to who got it, if he asks from the beginning.
 	s.permit(&s.Carol, "-R--", playlists)
 	if got := s.list(&s.Carol, playlists.query()); len(got) != 6 {

@@ -28,12 +28,13 @@ func TestSuite(t *testing.T) {
 		ActionSize: 1000, SenderBurst: 5, ActionsWait: 8, StoreKeys: 5, StoreBytes: 10_000, ObjectCommits: 20,
 	}
 	hubtest.Run(t, func(t testing.TB) *hubtest.Place {
-		return newPlace(t, limits, new(atomic.Int64))
+		return newPlace(t, limits, 0, new(atomic.Int64))
 	})
 }
 
-// newPlace makes a place on a store of its own. Its clock is ahead by so many nanoseconds.
-func newPlace(t testing.TB, limits hubtest.Limits, ahead *atomic.Int64) *hubtest.Place {
+// newPlace makes a place on a store of its own. It asks strangers for so many bits of work, and its clock is ahead by so
+// many nanoseconds.
+func newPlace(t testing.TB, limits hubtest.Limits, work int, ahead *atomic.Int64) *hubtest.Place {
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	service := hub.New(hub.Options{
 		Vaults: &hubVaults{t: t, vaults: coffertest.NewVaults(t, vault.Limits{}), made: map[string]coffer.Vault{}},
@@ -45,6 +46,7 @@ func newPlace(t testing.TB, limits hubtest.Limits, ahead *atomic.Int64) *hubtest
 			Commits: limits.ObjectCommits, Actions: limits.ActionSize, Waiting: limits.ActionsWait,
 			SenderBurst: limits.SenderBurst, SenderEvery: time.Minute, OwnerBurst: 1000,
 			StoreKeys: int64(limits.StoreKeys), StoreBytes: limits.StoreBytes,
+			Work: work,
 		},
 		PublicProfile: true,
 		Now:           now,
@@ -58,7 +60,10 @@ func newPlace(t testing.TB, limits hubtest.Limits, ahead *atomic.Int64) *hubtest
 		Alice: person("alice"), Bob: person("bob"), Carol: person("carol"), Dave: person("dave"),
 		Nobody: service.As(grant.Caller{}, ""),
 		Fresh: func(t testing.TB) *hubtest.Place {
-			return newPlace(t, limits, ahead)
+			return newPlace(t, limits, work, ahead)
+		},
+		Guarded: func(t testing.TB, bits int) *hubtest.Place {
+			return newPlace(t, limits, bits, ahead)
 		},
 		Now:     now,
 		Advance: func(d time.Duration) { ahead.Add(int64(d)) },
