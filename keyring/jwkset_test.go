@@ -475,3 +475,28 @@ func FuzzPrivateJWK(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkJWKSet(b *testing.B) {
+	alice := readSDKVectors(b).party(b, "alice")
+	id := alice.KeyIDs()[0]
+	b.Run("RS256", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := alice.SignInput(context.Background(), id, coffer.Authentication, []byte("message")); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	set := everyKind(b)
+	for _, tail := range []string{"rsa", "ed", "p", "k"} {
+		id := set.DID() + "#" + tail
+		b.Run(set.Algorithm(id)+" generated", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := set.SignInput(context.Background(), id, coffer.Authentication, []byte("message")); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
