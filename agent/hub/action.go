@@ -43,8 +43,8 @@ const defaultWork = 20
 // Send leaves an action in the hub of its owner, sealed for him alone, and returns where it is. Nobody needs a
 // permission for that; it cannot be read back. o may be nil.
 //
-// Denied when the hub takes nothing from strangers, or asks for more work than is done; Exhausted when too much was sent
-// or it is too large.
+// Denied when the hub takes nothing from strangers, or asks for more work than is done; Exhausted when too much was
+// sent or it is too large.
 func (h *Hub) Send(ctx context.Context, a Action, o *SendOptions) (URI, error) {
 	if o == nil {
 		o = &SendOptions{}
@@ -147,7 +147,8 @@ func (u unsigned) put(c *coffer.Commit) error {
 	return err
 }
 
-// prove returns a number n, in decimal, such that SHA-256("coffer work 1" 0x00 rev "." n) begins with so many zero bits.
+// prove returns a number n, in decimal, such that SHA-256("coffer work 1" 0x00 rev "." n) begins with so many zero
+// bits.
 func prove(ctx context.Context, rev coffer.CommitRev, zeros int) (string, error) {
 	text := append([]byte("coffer work 1\x00"+rev.String()), '.')
 	for n := uint64(0); ; n++ {
@@ -198,8 +199,8 @@ type Message struct {
 	Parent URI    // which it answers; zero: none
 	Copy   bool   // the owner sent it: URI is in the recipient's hub
 
-	// Value is the JSON of what was sent. It is nil when Unreadable: not sealed for the owner, or not as it should be. That
-	// is the sender's doing; such a message is kept and shown like one of an unknown type.
+	// Value is the JSON of what was sent. It is nil when Unreadable: not sealed for the owner, or not as it should be.
+	// That is the sender's doing; such a message is kept and shown like one of an unknown type.
 	Value      json.RawMessage
 	Unreadable bool
 
@@ -302,21 +303,6 @@ func (h *Hub) message(ctx context.Context, r *record) (*Message, error) {
 	return m, nil
 }
 
-// metaOf reads what means something of a meta that anybody may have written.
-func metaOf(raw json.RawMessage) (m metaMembers) {
-	var all map[string]json.RawMessage
-	if len(raw) == 0 || jose.DecodeOpen(raw, &all) != nil {
-		return m
-	}
-	_ = jose.DecodeOpen(all["title"], &m.Title)
-	_ = jose.DecodeOpen(all["tags"], &m.Tags)
-	_ = jose.DecodeOpen(all["public"], &m.Public)
-	_ = jose.DecodeOpen(all["state"], &m.State)
-	_ = jose.DecodeOpen(all["thread"], &m.Thread)
-	_ = jose.DecodeOpen(all["parent"], &m.Parent)
-	return m
-}
-
 // Seen notes, for all the owner's devices, that a message was looked at.
 func (h *Hub) Seen(ctx context.Context, m *Message) error { return h.mark(ctx, m, Seen) }
 
@@ -403,7 +389,7 @@ func (h *Hub) Thread(ctx context.Context, thread URI) ([]*Message, error) {
 			return nil, err
 		}
 		var s sent
-		if o.Author != h.o.Owner || o.Into(&s) != nil || !same(s.Thread) {
+		if o.Author != h.o.Owner || o.UpdatedBy != h.o.Owner || o.Into(&s) != nil || !same(s.Thread) {
 			continue
 		}
 		list = append(list, &Message{

@@ -134,7 +134,8 @@ func TestRequestAndAnswer(t *testing.T) {
 	sizes := hub.Kind{Context: "shop.example", Type: "Measurements"}
 	id := must(alice.Put(ctx, sizes, playlist{Name: "M"}, nil))(t)
 	must(atAlice.RequestPermission(ctx, hub.PermissionRequest{
-		Nonce: "n", Purpose: "fitting", Permissions: []hub.Wanted{{Context: "shop.example", Type: "Measurements", Allow: "-R--"}},
+		Nonce: "n", Purpose: "fitting",
+		Permissions: []hub.Wanted{{Context: "shop.example", Type: "Measurements", Allow: "-R--"}},
 	}, &hub.SendOptions{Copy: shop}))(t)
 	m := inbox(t, alice, false)[0]
 	r := must(alice.PermissionRequest(ctx, m))(t)

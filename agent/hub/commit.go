@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
 	"github.com/cofferhq/coffer/merge"
 )
 
@@ -222,14 +223,26 @@ func (h *Hub) one(ctx context.Context, wire Kind, id coffer.CommitRev) (*record,
 	return list[0], nil
 }
 
-// metaMembers are what a commit's meta says that means something here.
+// metaMembers are what of a commit's meta means something here.
 type metaMembers struct {
-	Title  string   `json:"title,omitempty"`
-	Tags   []string `json:"tags,omitempty"`
-	Public bool     `json:"public,omitzero"`
-	State  string   `json:"state,omitempty"`
-	Thread string   `json:"thread,omitempty"`
-	Parent string   `json:"parent,omitempty"`
+	Title, State, Thread, Parent string
+	Tags                         []string
+	Public                       bool
+}
+
+// metaOf reads a meta that anybody may have written: what is not of the form that it should have is passed over.
+func metaOf(raw json.RawMessage) (m metaMembers) {
+	var all map[string]json.RawMessage
+	if len(raw) == 0 || jose.DecodeOpen(raw, &all) != nil {
+		return m
+	}
+	_ = jose.DecodeOpen(all["title"], &m.Title)
+	_ = jose.DecodeOpen(all["tags"], &m.Tags)
+	_ = jose.DecodeOpen(all["public"], &m.Public)
+	_ = jose.DecodeOpen(all["state"], &m.State)
+	_ = jose.DecodeOpen(all["thread"], &m.Thread)
+	_ = jose.DecodeOpen(all["parent"], &m.Parent)
+	return m
 }
 
 var errMeta = coffer.Errorf("hub", coffer.Invalid, "meta must be a JSON object")

@@ -158,7 +158,8 @@ func (h *Hub) readEpochs(ctx context.Context) error {
 			return err
 		}
 		var r epochRecord
-		if o.Author != h.o.Owner || !o.Sealed || o.Into(&r) != nil || r.Epoch > maxEpoch || r.From > r.Epoch {
+		if o.Author != h.o.Owner || o.UpdatedBy != h.o.Owner || !o.Sealed || o.Into(&r) != nil ||
+			r.Epoch > maxEpoch || r.From > r.Epoch {
 			continue
 		}
 		e.merge(r)

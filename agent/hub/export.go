@@ -98,8 +98,8 @@ func ReadExport(r io.Reader) iter.Seq2[*coffer.Commit, error] {
 }
 
 // Import has the owner's hub take commits that were accepted elsewhere, in any order, and returns how many were new. A
-// commit whose object's first commit is not among them or there already is NotExist. It may be done again: what is there
-// already changes nothing.
+// commit whose object's first commit is not among them or there already is NotExist. It may be done again: what is
+// there already changes nothing.
 func (h *Hub) Import(ctx context.Context, commits iter.Seq2[*coffer.Commit, error]) (int, error) {
 	if err := h.own("import"); err != nil {
 		return 0, err

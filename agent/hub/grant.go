@@ -29,6 +29,9 @@ type Permission struct {
 	Expires   time.Time          // until then; zero: until it is revoked
 	Purpose   string             // only to whom says that it is for this
 
+	// Plain sends no keys: for programs that know plain text only. What is sealed they cannot read.
+	Plain bool
+
 	NotRevocableBefore time.Time // the owner binds himself until then
 	MaxBytes, MaxKeys  int64     // of a Store; 0 is the hub's own limit
 }
@@ -150,7 +153,7 @@ func (h *Hub) grantPayload(ctx context.Context, p *Permission) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if rights&grant.ReadRight != 0 && p.Grantee != coffer.Everybody {
+	if rights&grant.ReadRight != 0 && p.Grantee != coffer.Everybody && !p.Plain {
 		if err := h.deliver(ctx, p, wire, &d); err != nil {
 			return nil, err
 		}
@@ -338,6 +341,7 @@ type grantRecord struct {
 	permission *grant.Permission
 	Keys       *bundle // of grants to oneself
 	private    *kindMembers
+	sent       bool // keys came with it
 }
 
 // kindOf returns what the grant is for, as who granted it or got it knows it.
@@ -363,6 +367,7 @@ func (g *grantRecord) given() *Given {
 		Permission: Permission{
 			Grantee: p.Grantee, Kind: g.kindOf(), Allow: p.Allow.String(),
 			Objects: p.Objects, CreatedBy: p.CreatedBy, Filter: p.Filter, Expires: p.Expires, Purpose: p.Purpose,
+			Plain:              p.Allow&grant.ReadRight != 0 && p.Grantee != coffer.Everybody && !g.sent,
 			NotRevocableBefore: p.NotRevocableBefore, MaxBytes: p.MaxBytes, MaxKeys: p.MaxKeys,
 		},
 	}
@@ -384,6 +389,7 @@ func (h *Hub) grantOf(ctx context.Context, r *record) (*grantRecord, error) {
 	if p.Keys == nil || jose.DecodeOpen(p.Keys, &d) != nil || d.Version != 1 {
 		return g, nil
 	}
+	g.sent = d.Sealed != nil
 	switch {
 	case h.mine && d.Own != nil:
 		var m kindMembers
@@ -536,7 +542,7 @@ func (h *Hub) Revoke(ctx context.Context, id coffer.CommitRev) error {
 	if err != nil {
 		return err
 	}
-	if g == nil || g.permission.Keys == nil {
+	if g == nil || !g.reads() {
 		return h.remove(ctx, r)
 	}
 	if h.o.Now().Before(g.permission.NotRevocableBefore) {
@@ -573,12 +579,14 @@ func (h *Hub) redeliver(ctx context.Context, k Kind) error {
 		if err != nil {
 			return err
 		}
-		if !covers(g.permission, wire) || g.permission.Allow&grant.ReadRight == 0 || g.expired(h.o.Now()) ||
-			g.permission.Grantee == coffer.Everybody {
+		if !covers(g.permission, wire) || !g.reads() || g.expired(h.o.Now()) {
 			continue
 		}
 		p := g.given().Permission
 		payload, err := h.grantPayload(ctx, &p)
+		if errors.Is(err, coffer.Invalid) || errors.Is(err, coffer.NotExist) {
+			continue // whose keys cannot be found any more is sent none, and does not keep others from theirs
+		}
 		if err != nil {
 			return err
 		}
@@ -588,6 +596,9 @@ func (h *Hub) redeliver(ctx context.Context, k Kind) error {
 	}
 	return nil
 }
+
+// reads reports whether the grant is one that comes with keys.
+func (g *grantRecord) reads() bool { return g.sent && g.permission.Allow&grant.ReadRight != 0 }
 
 func (g *grantRecord) expired(now time.Time) bool {
 	return !g.permission.Expires.IsZero() && !now.Before(g.permission.Expires)

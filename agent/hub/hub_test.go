@@ -149,9 +149,8 @@ func TestMergePatch(t *testing.T) {
 	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
 	h, other := w.open("alice", "alice"), w.open("alice", "alice")
 	type doc map[string]any
-	id := must(h.Put(ctx, playlists, doc{"a": 1, "b": doc{"c": 1, "d": 2}}, &hub.PutOptions{Strategy: merge.MergePatch}))(t)
-	there := must(h.Object(ctx, playlists, id))(t)
-	_ = there
+	o := &hub.PutOptions{Strategy: merge.MergePatch}
+	id := must(h.Put(ctx, playlists, doc{"a": 1, "b": doc{"c": 1, "d": 2}}, o))(t)
 	// Two devices change different members.
 	if err := h.Replace(ctx, playlists, id, doc{"a": 2, "b": doc{"c": 1, "d": 2}}, nil); err != nil {
 		t.Fatal(err)
@@ -537,7 +536,8 @@ func TestPublicAndOffline(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := alice.SetProfile(ctx, hub.Kind{Context: "schema.org", Type: "Organization"}, playlist{Name: "A Ltd"}); err != nil {
+	k.Type = "Organization"
+	if err := alice.SetProfile(ctx, k, playlist{Name: "A Ltd"}); err != nil {
 		t.Fatal(err)
 	}
 	nobody := must(hub.Open(hub.Options{Hub: w.as("bob", ""), Owner: alice.Owner(), Resolver: w.resolver}))(t)
@@ -560,7 +560,8 @@ func TestExportAndImport(t *testing.T) {
 	for i := range 3 {
 		ids = append(ids, must(alice.Put(ctx, playlists, playlist{Name: fmt.Sprint(i)}, nil))(t))
 	}
-	if err := errors.Join(alice.Replace(ctx, playlists, ids[0], playlist{Name: "new"}, nil), alice.Remove(ctx, playlists, ids[1])); err != nil {
+	if err := errors.Join(alice.Replace(ctx, playlists, ids[0], playlist{Name: "new"}, nil),
+		alice.Remove(ctx, playlists, ids[1])); err != nil {
 		t.Fatal(err)
 	}
 	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: playlists, Allow: "-R--"}))(t)
@@ -612,7 +613,8 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	var basket, size string
-	if err := errors.Join(alice.Store(with).Get(ctx, "basket", &basket), shop.Store("").Get(ctx, "size", &size)); err != nil {
+	if err := errors.Join(alice.Store(with).Get(ctx, "basket", &basket),
+		shop.Store("").Get(ctx, "size", &size)); err != nil {
 		t.Fatal(err)
 	}
 	if basket != "two" || size != "M" {

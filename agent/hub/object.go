@@ -301,33 +301,26 @@ func KindOf[T any](context string) Kind {
 }
 
 // object returns what is known of an object without its value.
-func (r *record) object(k Kind) (*Object, error) {
+func (r *record) object(k Kind) *Object {
 	o := &Object{
 		ID: r.Object, Revision: r.Latest.Rev, Kind: k,
 		Author: r.Created.Signer(), CreatedAt: r.Created.Header.CommittedAt,
 		UpdatedBy: r.Latest.Signer(), UpdatedAt: r.Latest.Header.CommittedAt,
 		Meta: r.Latest.Header.Meta, Strategy: r.Created.Header.Strategy, Deleted: r.Deleted, record: r,
 	}
-	if o.Meta == nil {
-		return o, nil
-	}
-	// Of others' meta only what has the form that it should have is taken.
-	var m map[string]json.RawMessage
-	if err := jose.DecodeOpen(o.Meta, &m); err != nil {
-		return nil, corrupt("meta is malformed")
-	}
-	_ = jose.DecodeOpen(m["title"], &o.Title)
-	_ = jose.DecodeOpen(m["tags"], &o.Tags)
-	_ = jose.DecodeOpen(m["public"], &o.Public)
-	return o, nil
+	m := metaOf(o.Meta)
+	o.Title, o.Tags = m.Title, m.Tags
+	o.Public = m.Public && r.Latest.Signer() == r.Created.Header.Sub // the owner alone can say so
+	return o
 }
 
 // open checks and opens an object. k is its kind as its readers know it.
 func (h *Hub) open(ctx context.Context, k Kind, r *record) (*Object, error) {
-	o, err := r.object(k)
-	if err != nil || r.Deleted {
-		return o, err
+	o := r.object(k)
+	if r.Deleted {
+		return o, nil
 	}
+	var err error
 	if r.Created.Header.Strategy != merge.MergePatch {
 		value, in, err := h.openPayload(ctx, o, r.Latest)
 		if err != nil {

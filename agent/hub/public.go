@@ -42,10 +42,7 @@ func Verify(ctx context.Context, r Resolver, commits ...*coffer.Commit) ([]*Obje
 		}
 		c := &s.Created.Header
 		rec := &record{s, of[id]}
-		o, err := rec.object(Kind{Interface: c.Interface, Context: c.Context, Type: c.Type})
-		if err != nil {
-			return nil, err
-		}
+		o := rec.object(Kind{Interface: c.Interface, Context: c.Context, Type: c.Type})
 		e, err := parseEnvelope(s.Latest.Payload)
 		if o.Sealed = err != nil || e != nil; !o.Sealed && !o.Deleted {
 			o.Value = plain(s.Value)

@@ -194,8 +194,8 @@ type Watch struct {
 	since string
 }
 
-// Watch returns a Watch of the objects of a kind that match, from a watermark of an earlier one on; "" for all there is.
-// o may be nil.
+// Watch returns a Watch of the objects of a kind that match, from a watermark of an earlier one on; "" for all there
+// is. o may be nil.
 func (h *Hub) Watch(k Kind, o *QueryOptions, watermark string) *Watch {
 	w := &Watch{h: h, kind: k, since: watermark}
 	if o != nil {

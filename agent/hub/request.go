@@ -93,8 +93,8 @@ func (h *Hub) RequestPermission(ctx context.Context, r PermissionRequest, o *Sen
 	}, o)
 }
 
-// PermissionRequest returns what a message asks for. Invalid if it is no request, Corrupt if its sender did not sign it,
-// for this owner.
+// PermissionRequest returns what a message asks for. Invalid if it is no request, Corrupt if its sender did not sign
+// it, for this owner.
 func (h *Hub) PermissionRequest(ctx context.Context, m *Message) (*PermissionRequest, error) {
 	var v struct {
 		Request string `json:"request"`

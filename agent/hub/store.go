@@ -24,8 +24,8 @@ func (h *Hub) Store(with string) *Store {
 	return &Store{h, with}
 }
 
-// GrantStore lets an identity into its Store, and returns the permission's id. maxBytes and maxKeys bound what the Store
-// may hold; 0 is the hub's own limit. To extend them, grant again and revoke the former.
+// GrantStore lets an identity into its Store, and returns the permission's id. maxBytes and maxKeys bound what the
+// Store may hold; 0 is the hub's own limit. To extend them, grant again and revoke the former.
 func (h *Hub) GrantStore(ctx context.Context, with string, maxBytes, maxKeys int64) (coffer.CommitRev, error) {
 	return h.Grant(ctx, Permission{
 		Grantee: with, Kind: Kind{Interface: coffer.StoresInterface, Context: with, Type: storeType}, Allow: "CRUD",

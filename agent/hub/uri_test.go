@@ -44,7 +44,8 @@ func TestURI(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", "hub://", "hub:///", "http://did:foo:x", "hub:did:foo:x", "hub://foo", "hub://did:foo", "hub://did:foo:",
-		"hub://did:Foo:x", "hub://did:foo:x:", "hub://did:foo:%3", "hub://did:foo:%zz", "hub://did:foo:a b", "hub://did:foo:x?y",
+		"hub://did:Foo:x", "hub://did:foo:x:", "hub://did:foo:%3", "hub://did:foo:%zz", "hub://did:foo:a b",
+		"hub://did:foo:x?y",
 		"hub://did:foo:x#y", "hub://did:foo:x//", "hub://did:foo:x/Collections/schema.org",
 		"hub://did:foo:x/Collections//Offer", "hub://did:foo:x/Collections/schema.org/Offer/1",
 		"hub://did:foo:x/Collections/schema.org/Offer/" + strings.ToUpper(id),

@@ -57,7 +57,8 @@ func TestHubThatLies(t *testing.T) {
 	alice := w.open("alice", "alice")
 	id := must(alice.Put(ctx, playlists, playlist{Name: "mine"}, nil))(t)
 	other := must(alice.Put(ctx, playlists, playlist{Name: "other"}, nil))(t)
-	elsewhere := must(alice.Put(ctx, hub.Kind{Context: "schema.org", Type: "Offer"}, playlist{Name: "offer"}, nil))(t)
+	offers := hub.Kind{Context: "schema.org", Type: "Offer"}
+	elsewhere := must(alice.Put(ctx, offers, playlist{Name: "offer"}, nil))(t)
 	bob := w.open("bob", "bob")
 	foreign := must(bob.Put(ctx, playlists, playlist{Name: "Bob's"}, nil))(t)
 	commitOf := func(name string, id coffer.CommitRev) *coffer.Commit {
@@ -119,11 +120,13 @@ func TestHubThatLies(t *testing.T) {
 				p.Commits[i] = &c
 			}
 		}},
-		"malformed":             {commits: only(&coffer.Commit{Protected: "e30", Payload: "e30", Signature: "e30"})},
-		"another object":        {commits: only(commitOf("alice", other))},
-		"no commits":            {commits: func(p *coffer.CommitPage) { p.Commits = nil }},
-		"another kind":          {objects: lists(objectOf("alice", hub.Kind{Context: "schema.org", Type: "Offer"}, elsewhere))},
-		"another owner's":       {objects: lists(objectOf("bob", playlists, foreign)), commits: only(commitOf("bob", foreign))},
+		"malformed":      {commits: only(&coffer.Commit{Protected: "e30", Payload: "e30", Signature: "e30"})},
+		"another object": {commits: only(commitOf("alice", other))},
+		"no commits":     {commits: func(p *coffer.CommitPage) { p.Commits = nil }},
+		"another kind":   {objects: lists(objectOf("alice", offers, elsewhere))},
+		"another owner's": {
+			objects: lists(objectOf("bob", playlists, foreign)), commits: only(commitOf("bob", foreign)),
+		},
 		"mixed kinds":           {commits: func(p *coffer.CommitPage) { p.Commits = append(p.Commits, retyped) }},
 		"sealed by another":     {objects: lists(said(stolen)), commits: only(stolen)},
 		"sealed as another":     {objects: lists(said(moved)), commits: only(moved)},
@@ -253,8 +256,10 @@ func TestSwappedMessageIsUnreadable(t *testing.T) {
 		Interface: coffer.ActionsInterface, Context: "schema.org", Type: "AskAction",
 		Operation: merge.Create, Strategy: merge.Basic,
 	}
-	for _, payload := range [][]byte{sealed, []byte(`{"protected":"e30","recipients":[],"iv":"","ciphertext":"","tag":""}`), {0xff}} {
-		if _, err := w.as("carol", "").Write(ctx, alice.Owner(), commitBy(t, w, "carol", "alice", head, payload)); err != nil {
+	malformed := []byte(`{"protected":"e30","recipients":[],"iv":"","ciphertext":"","tag":""}`)
+	for _, payload := range [][]byte{sealed, malformed, {0xff}} {
+		c := commitBy(t, w, "carol", "alice", head, payload)
+		if _, err := w.as("carol", "").Write(ctx, alice.Owner(), c); err != nil {
 			t.Fatal(err)
 		}
 		w.advance(time.Millisecond)

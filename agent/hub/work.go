@@ -7,7 +7,6 @@ import (
 	"iter"
 
 	"github.com/cofferhq/coffer"
-	"github.com/cofferhq/coffer/grant"
 )
 
 // Progress says how far [Hub.Work] is.
@@ -19,11 +18,11 @@ type Progress struct {
 	Left int
 }
 
-// Work does what revoking leaves to be done, and yields how far it is after each object: permissions that have expired
-// are revoked, what is sealed under keys that somebody gave up is sealed anew, what was handed in by those who may write
-// and not read is sealed for those who may read, and all who may read are sent the keys. Kinds that are named are gone
-// through in any case, as are those of which it is known that something is to be done. It may be ended at any time, and
-// goes on the next time.
+// Work does what revoking leaves to be done, and yields how far it is after each object that it looked at: permissions
+// that have expired are revoked, what is sealed under keys that somebody lost is sealed anew, what was handed in by
+// those who may write and not read is sealed for those who may read, and all who may read are sent the keys. Kinds that
+// are named are gone through in any case, as are those of which it is known that something is to be done. It may be
+// ended at any time, and goes on the next time.
 func (h *Hub) Work(ctx context.Context, kinds ...Kind) iter.Seq2[Progress, error] {
 	return func(yield func(Progress, error) bool) {
 		if err := h.own("work"); err != nil {
@@ -75,7 +74,7 @@ func (h *Hub) endExpired(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if g.expired(h.o.Now()) && g.permission.Allow&grant.ReadRight != 0 {
+		if g.expired(h.o.Now()) && g.reads() {
 			ids = append(ids, g.Object)
 		}
 	}
@@ -105,8 +104,6 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 				return yield(p, err)
 			}
 			p.Done++
-		default:
-			continue
 		}
 		if !yield(p, nil) {
 			return false
@@ -121,7 +118,7 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 			return yield(p, err)
 		}
 	}
-	return yield(p, nil)
+	return true
 }
 
 // everyOf yields the objects of a kind; of a Store, all its keys.

@@ -2,7 +2,6 @@ package hub_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -198,6 +197,3 @@ func (t *exampleTB) end() {
 		f()
 	}
 }
-
-// seed is a digest of a name, for what must be random but the same each time.
-func seed(name string) [32]byte { return sha256.Sum256([]byte(name)) }
