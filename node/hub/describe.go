@@ -88,10 +88,7 @@ func (v *view) kinds(ctx context.Context, h *hub, may map[kind]grant.Rights) err
 	if v.who != "" && v.s.o.Limits.Actions >= 0 {
 		may[kind{coffer.ActionsInterface, coffer.Everybody, coffer.Everybody}] |= grant.CreateRight
 	}
-	var tags []string
-	if v.who != "" {
-		tags = []string{h.tag(byGrantee, v.who), h.tag(byGrantee, coffer.Everybody)}
-	}
+	tags := []string{h.tag(byGrantee, v.who), h.tag(byGrantee, coffer.Everybody)}
 	n := 0
 	for d, err := range h.documents(ctx, tags, coffer.ObjectID{}, grantsAtOnce) {
 		if err != nil {

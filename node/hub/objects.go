@@ -257,7 +257,7 @@ func (l *listing) grants(ctx context.Context) ([]*grant.Permission, error) {
 			return
 		}
 		asks[name] = a
-		for _, who := range []string{v.who, coffer.Everybody} {
+		for _, who := range []string{a.Who, coffer.Everybody} {
 			if a.Type == "" {
 				tags = append(tags, l.h.tag(byGrantee, who))
 				continue

@@ -32,6 +32,7 @@ func (p *pace) take(name [32]byte, now time.Time) error {
 	at, known := p.whole[name]
 	at = min(max(at, n), n+int64(p.burst)) // a clock that was set back keeps nobody out for longer than a burst takes
 	if time.Duration(at-n)+p.every > p.burst {
+		p.whole[name] = at
 		return coffer.E("hub", coffer.Exhausted, &coffer.Fault{Reason: "too many actions: try again later"})
 	}
 	if !known && len(p.whole) >= pacedNames {

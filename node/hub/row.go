@@ -167,7 +167,7 @@ func (h *hub) readRow(d *coffer.Document, arrivals bool) (*row, error) {
 	}
 	b = b[size:]
 	r := &row{id: d.ID, present: d}
-	if json.Unmarshal(b[:n], &r.head) != nil {
+	if json.Unmarshal(b[:n], &r.head) != nil || rulesOf(r.Object.Interface) == nil {
 		return nil, corrupt()
 	}
 	if arrivals {

@@ -90,8 +90,13 @@ func (v *view) ask(h *hub, right grant.Rights, o *coffer.HubObject) (*grant.Ask,
 		Interface: o.Interface, Context: o.Context, Type: o.Type, Object: o.ID, Creator: o.CreatedBy,
 		Match: func(filter string) (bool, error) { return v.s.matches(filter, o), nil },
 	}
-	r := rulesOf(o.Interface)
-	if v.who == "" || r == nil || r.granted != nil && !r.granted(a) {
+	if v.who == "" { // nobody is one of everybody
+		if right != grant.ReadRight {
+			return nil, false
+		}
+		a.Who = coffer.Everybody
+	}
+	if r := rulesOf(o.Interface); r == nil || r.granted != nil && !r.granted(a) {
 		return nil, false
 	}
 	return a, true

@@ -15,7 +15,6 @@ type draft struct {
 	was, is  *row // was is nil when it is not there
 	fresh    []*merge.Commit
 	stranger bool // its creator rests on nothing
-	second   bool // it came from elsewhere, where there was no other one like it
 }
 
 // storeAttempts is how often a write is tried. Of those who write at once, one wins each time.

@@ -17,7 +17,7 @@ const storeType = "Store"
 
 // storeGranted asks for a Store in place of one of its keys.
 func storeGranted(a *grant.Ask) bool {
-	if a.Context != a.Who {
+	if a.Context != a.Who || a.Who == coffer.Everybody {
 		return false
 	}
 	a.Type = storeType
