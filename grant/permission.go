@@ -2,6 +2,7 @@ package grant
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -150,7 +151,7 @@ func ParsePermission(payload []byte) (*Permission, error) {
 				return nil, err
 			}
 			t, err := time.Parse(time.RFC3339, s)
-			if err != nil || t.IsZero() {
+			if err != nil || t.IsZero() || !timeForm.MatchString(s) {
 				return nil, badPermission(f.name, "not a time (RFC 3339)")
 			}
 			*f.value = t.UTC()
@@ -206,6 +207,10 @@ func ParsePermission(payload []byte) (*Permission, error) {
 	}
 	return p, nil
 }
+
+// timeForm is that of RFC 3339, which time.Parse does not insist on.
+var timeForm = regexp.MustCompile(
+	`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$`)
 
 // permissionMembers are those of a PermissionGrant that were not read yet.
 type permissionMembers map[string]json.RawMessage

@@ -7,6 +7,7 @@
 package merge
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
@@ -146,17 +147,27 @@ func (m members) text(name string, most int) (string, error) {
 	if !there {
 		return "", fault("commit.protected."+name, missing)
 	}
-	var s *string
-	if jose.Decode(raw, &s) != nil || s == nil {
-		return "", fault("commit.protected."+name, wrongType)
-	}
+	s, ok := unquote(raw)
 	switch {
-	case *s == "":
+	case !ok:
+		return "", fault("commit.protected."+name, wrongType)
+	case s == "":
 		return "", fault("commit.protected."+name, missing)
-	case len(*s) > most:
+	case len(s) > most:
 		return "", fault("commit.protected."+name, "too large")
 	}
-	return *s, nil
+	return s, nil
+}
+
+// unquote returns the text that a valid JSON value is, if it is one.
+func unquote(raw json.RawMessage) (s string, ok bool) {
+	switch {
+	case len(raw) < 2 || raw[0] != '"':
+		return "", false
+	case bytes.IndexByte(raw, '\\') < 0: // most are written as they are
+		return string(raw[1 : len(raw)-1]), true
+	}
+	return s, jose.Decode(raw, &s) == nil
 }
 
 // timePattern is how "committed_at" is written. No other zone than UTC: what has none would be another time elsewhere.

@@ -173,6 +173,15 @@ func TestParseAccepts(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	escaped := &coffer.Commit{
+		Protected: encode([]byte(`{"interface":"\u0043ollections","context":"a\\b\"c","type":"\ud83c\udfb8","operation":"cr\u0065ate",` +
+			`"committed_at":"2019-03-29T08:00:00Z","commit_strategy":"basic","sub":"did:x:y","kid":"did:x:y#k","alg":"EdDSA"}`)),
+		Payload: "eA", Signature: "AAAA",
+	}
+	if p, err := Parse(escaped); err != nil || p.Header.Interface != "Collections" || p.Header.Context != `a\b"c` ||
+		p.Header.Type != "🎸" || p.Header.Operation != Create {
+		t.Errorf("escapes: %+v, %v", p, err)
+	}
 	m := plain()
 	m["operation"], m["object_id"] = "delete", rev
 	c := commitOf(t, m, "")

@@ -32,8 +32,8 @@ func TestSuite(t *testing.T) {
 	})
 }
 
-// newPlace makes a place on a store of its own. It asks strangers for so many bits of work, and its clock is ahead by so
-// many nanoseconds.
+// newPlace makes a place on a store of its own. It asks strangers for so many bits of work; its clock is ahead by so many
+// nanoseconds.
 func newPlace(t testing.TB, limits hubtest.Limits, work int, ahead *atomic.Int64) *hubtest.Place {
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	service := hub.New(hub.Options{
