@@ -174,7 +174,8 @@ func TestParseAccepts(t *testing.T) {
 		}
 	}
 	escaped := &coffer.Commit{
-		Protected: encode([]byte(`{"interface":"\u0043ollections","context":"a\\b\"c","type":"\ud83c\udfb8","operation":"cr\u0065ate",` +
+		Protected: encode([]byte(`{"interface":"\u0043ollections","context":"a\\b\"c","type":"\ud83c\udfb8",` +
+			`"operation":"cr\u0065ate",` +
 			`"committed_at":"2019-03-29T08:00:00Z","commit_strategy":"basic","sub":"did:x:y","kid":"did:x:y#k","alg":"EdDSA"}`)),
 		Payload: "eA", Signature: "AAAA",
 	}
