@@ -35,9 +35,9 @@ const (
 // A moment is a time as JavaScript writes it, which the published clients send and expect.
 type moment time.Time
 
-// MarshalText returns the time in UTC, cut to milliseconds.
-func (m moment) MarshalText() ([]byte, error) {
-	return time.Time(m).UTC().AppendFormat(nil, "2006-01-02T15:04:05.000Z07:00"), nil
+// AppendText appends the time in UTC, cut to milliseconds.
+func (m moment) AppendText(b []byte) ([]byte, error) {
+	return time.Time(m).UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z07:00"), nil
 }
 
 // UnmarshalText reads a time of RFC 3339.
