@@ -24,21 +24,17 @@ func Save(path string, r *Ring, p Protection) error { return save(path, r, p, fa
 func Replace(path string, r *Ring, p Protection) error { return save(path, r, p, true) }
 
 func save(path string, r *Ring, p Protection, replace bool) error {
+	if _, err := os.Lstat(path); err == nil && !replace {
+		return errExists // before a keychain entry or a key file is made in vain
+	}
 	secrets, version, err := r.marshal()
 	if err != nil {
 		return err
 	}
 	defer clear(secrets)
-	return ringFormat.save(path, secrets, version, p, replace)
-}
-
-func (of format) save(path string, secrets []byte, version int, p Protection, replace bool) error {
-	if _, err := os.Lstat(path); err == nil && !replace {
-		return errExists // before a keychain entry or a key file is made in vain
-	}
 	// Whatever is there is to be replaced, but for one thing.
 	b, _ := readFile("save keyring", path, false)
-	old, err := of.parse(b)
+	old, err := parse(b)
 	if errors.Is(err, coffer.Invalid) || err == nil && old.version > version {
 		return coffer.Errorf("save keyring", coffer.Conflict, "the file there is of a newer version: load it first")
 	}
@@ -47,7 +43,7 @@ func (of format) save(path string, secrets []byte, version int, p Protection, re
 		return err
 	}
 	defer clear(key)
-	b, err = of.seal(secrets, version, key, h, rand.Reader)
+	b, err = seal(secrets, version, key, h, rand.Reader)
 	if err == nil && len(b) > maxFile {
 		err = coffer.Errorf("save keyring", coffer.Exhausted, "too many keys for one file")
 	}
@@ -99,34 +95,24 @@ func (p Protection) newKey(random io.Reader) ([]byte, header, error) {
 // Exhausted if it asks for more than 1 GiB, 64 passes or 16 lanes of Argon2id; Unavailable if the disk or the keychain
 // does not answer; Denied if the file may not be read, or others than its owner may read the key file.
 func Load(path string, u Unlock) (*Ring, error) {
-	secrets, version, err := ringFormat.load(path, u)
+	b, err := readFile("load keyring", path, false)
 	if err != nil {
 		return nil, err
 	}
-	defer clear(secrets)
-	return unmarshal(secrets, version)
-}
-
-// load returns the secrets in a file, for the caller to clear, and their version.
-func (of format) load(path string, u Unlock) (secrets []byte, version int, err error) {
-	b, err := readFile("load keyring", path, false)
+	f, err := parse(b)
 	if err != nil {
-		return nil, 0, err
-	}
-	f, err := of.parse(b)
-	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	var key []byte
 	wrong := "wrong key or damaged file"
 	switch f.Protection {
 	case byPassphrase:
 		if u.Passphrase == nil {
-			return nil, 0, coffer.Errorf("load keyring", coffer.Locked, "the file needs its passphrase")
+			return nil, coffer.Errorf("load keyring", coffer.Locked, "the file needs its passphrase")
 		}
 		passphrase, err := u.Passphrase()
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		defer clear(passphrase)
 		wrong = "wrong passphrase or damaged file"
@@ -134,32 +120,31 @@ func (of format) load(path string, u Unlock) (secrets []byte, version int, err e
 		defer clear(c)
 		// Files that older programs wrote may be sealed under the bytes as they were typed.
 		if !bytes.Equal(c, passphrase) && len(c) <= maxPassphrase {
-			secrets, err := f.openUnder(f.KDF.key(c, f.salt), wrong)
+			r, err := f.openUnder(f.KDF.key(c, f.salt), wrong)
 			if !errors.Is(err, coffer.Locked) {
-				return secrets, f.version, err
+				return r, err
 			}
 		}
 		if len(passphrase) > maxPassphrase {
-			return nil, 0, coffer.Errorf("load keyring", coffer.Locked, wrong)
+			return nil, coffer.Errorf("load keyring", coffer.Locked, wrong)
 		}
 		key = f.KDF.key(passphrase, f.salt)
 	case byKeychain:
 		key, err = keychainKey(f.Entry)
 	case byKeyFile:
 		if u.KeyFile == "" {
-			return nil, 0, coffer.Errorf("load keyring", coffer.Locked, "the file needs its key file")
+			return nil, coffer.Errorf("load keyring", coffer.Locked, "the file needs its key file")
 		}
 		key, err = readKeyFile(u.KeyFile)
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	secrets, err = f.openUnder(key, wrong)
-	return secrets, f.version, err
+	return f.openUnder(key, wrong)
 }
 
 // openUnder is open, and clears the key.
-func (f *sealedFile) openUnder(key []byte, wrong string) ([]byte, error) {
+func (f *sealedFile) openUnder(key []byte, wrong string) (*Ring, error) {
 	defer clear(key)
 	return f.open(key, wrong)
 }

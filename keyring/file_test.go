@@ -200,7 +200,7 @@ func TestKeychainIsTidy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "k")
 	entry := func() string {
 		b, _ := os.ReadFile(path)
-		f, err := ringFormat.parse(b)
+		f, err := parse(b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +265,7 @@ func sealed(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := ringFormat.seal(secrets, version, key, h, bytes.NewReader(make([]byte, 24)))
+	b, err := seal(secrets, version, key, h, bytes.NewReader(make([]byte, 24)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func sealed(t testing.TB) []byte {
 func TestEveryByteCounts(t *testing.T) {
 	whole := sealed(t)
 	fails := func(what string, i int, b []byte) {
-		f, err := ringFormat.parse(b)
+		f, err := parse(b)
 		if err == nil {
 			if f.KDF == nil || f.KDF.Memory > 1<<16 {
 				return // bounded, but not worth the time
@@ -287,7 +287,7 @@ func TestEveryByteCounts(t *testing.T) {
 			t.Errorf("opens with byte %d %s", i, what)
 		}
 	}
-	f, err := ringFormat.parse(whole)
+	f, err := parse(whole)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +341,7 @@ func TestHeader(t *testing.T) {
 		"short nonce":    {`"nonce":"AAAA`, `"nonce":"`, coffer.Corrupt, ""},
 		"unknown member": {`"nonce"`, `"hint":"my cat","nonce"`, coffer.Corrupt, ""},
 		"twice":          {`"nonce"`, `"protection":"passphrase","nonce"`, coffer.Corrupt, ""},
-		"too long":       {`"nonce"`, strings.Repeat(" ", ringFormat.sizes[0]) + `"nonce"`, coffer.Corrupt, ""},
+		"too long":       {`"nonce"`, strings.Repeat(" ", maxFile1) + `"nonce"`, coffer.Corrupt, ""},
 	} {
 		bad := strings.Replace(good, c.old, c.new, 1)
 		if bad == good {
@@ -372,7 +372,7 @@ func TestHeader(t *testing.T) {
 		"without an identity": {2, two[:49]}, "just a device id": {2, two[:17]}, "not there": {2, nil},
 	} {
 		key, h, _ := words("x").newKey(bytes.NewReader(make([]byte, saltSize)))
-		b := must(ringFormat.seal(c.secrets, c.version, key, h, bytes.NewReader(make([]byte, 24))))
+		b := must(seal(c.secrets, c.version, key, h, bytes.NewReader(make([]byte, 24))))
 		if _, err := Load(write(t, b), say("x")); !errors.Is(err, coffer.Corrupt) {
 			t.Errorf("secrets that are %s in a file of version %d: %v", name, c.version, err)
 		}
@@ -383,7 +383,7 @@ func TestHeader(t *testing.T) {
 		"bad id": append([]byte{2}, make([]byte, 65)...),
 	} {
 		key, h, _ := words("x").newKey(bytes.NewReader(make([]byte, saltSize)))
-		b, err := ringFormat.seal(secrets, 1, key, h, bytes.NewReader(make([]byte, 24)))
+		b, err := seal(secrets, 1, key, h, bytes.NewReader(make([]byte, 24)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -486,7 +486,7 @@ func FuzzLoad(f *testing.F) {
 		"\nAAAA\n"))
 	f.Add([]byte("{}\n\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		file, err := ringFormat.parse(b)
+		file, err := parse(b)
 		if err != nil {
 			if coffer.KindOf(err) == coffer.Other {
 				t.Errorf("error without a kind: %v", err)

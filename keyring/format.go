@@ -17,20 +17,12 @@ import (
 
 // The format on disk, doc/keyring.md to the field: a header of JSON in one line, and the sealed secrets in another.
 const (
-	maxFile  = 64 << 10
-	saltSize = 16
-	keySize  = chacha20poly1305.KeySize
-)
-
-// A format is what is sealed in a file.
-type format struct {
-	prefix string // of the header's member, with the version after it
-	sizes  []int  // the greatest length of a file, by version from 1
-}
-
-var (
-	ringFormat   = format{"coffer-keyring/", []int{8 << 10, maxFile}}
-	jwkSetFormat = format{"coffer-jwks/", []int{maxFile}}
+	formatPrefix = "coffer-keyring/"
+	newest       = 2
+	maxFile      = 64 << 10
+	maxFile1     = 8 << 10 // of version 1
+	saltSize     = 16
+	keySize      = chacha20poly1305.KeySize
 )
 
 // A header is the first line. It is authenticated as it stands, byte for byte.
@@ -129,14 +121,14 @@ func unmarshal(b []byte, version int) (*Ring, error) {
 	return nil, malformed
 }
 
-// seal returns the file that holds the secrets, of this version, under the key. The header has all but the format and
+// seal returns the file that holds the secrets, of this version, under the key. The header has all but the version and
 // the nonce.
-func (of format) seal(secrets []byte, version int, key []byte, h header, random io.Reader) ([]byte, error) {
+func seal(secrets []byte, version int, key []byte, h header, random io.Reader) ([]byte, error) {
 	nonce := make([]byte, chacha20poly1305.NonceSizeX)
 	if _, err := io.ReadFull(random, nonce); err != nil {
 		return nil, coffer.Errorf("save keyring", coffer.Unavailable, "no randomness")
 	}
-	h.Format, h.Nonce = of.prefix+strconv.Itoa(version), encode(nonce)
+	h.Format, h.Nonce = formatPrefix+strconv.Itoa(version), encode(nonce)
 	line, err := jose.Encode(h)
 	if err != nil {
 		return nil, coffer.E("save keyring", coffer.Other, err)
@@ -160,7 +152,7 @@ type sealedFile struct {
 }
 
 // parse takes a file apart. It is Corrupt if that is not one, and Invalid if it is of a newer version.
-func (of format) parse(b []byte) (*sealedFile, error) {
+func parse(b []byte) (*sealedFile, error) {
 	corrupt := func(reason string) (*sealedFile, error) {
 		return nil, coffer.Errorf("load keyring", coffer.Corrupt, reason)
 	}
@@ -173,18 +165,18 @@ func (of format) parse(b []byte) (*sealedFile, error) {
 	var first struct {
 		Format string `json:"format"`
 	}
-	if err := jose.DecodeOpen(line, &first); err != nil || !strings.HasPrefix(first.Format, of.prefix) {
+	if err := jose.DecodeOpen(line, &first); err != nil || !strings.HasPrefix(first.Format, formatPrefix) {
 		return corrupt("not a keyring file")
 	}
-	number := first.Format[len(of.prefix):]
+	number := first.Format[len(formatPrefix):]
 	n, err := strconv.ParseUint(number, 10, 32)
-	if err == nil && n > uint64(len(of.sizes)) {
+	if err == nil && n > newest {
 		return nil, coffer.Errorf("load keyring", coffer.Invalid,
 			"the file was written by a newer version of this program; update the program to open it")
 	}
 	f.version = int(n)
 	if err != nil || n == 0 || strconv.Itoa(f.version) != number || jose.Decode(line, &f.header) != nil ||
-		len(b) > of.sizes[n-1] {
+		f.version == 1 && len(b) > maxFile1 {
 		return corrupt("the header is malformed")
 	}
 	var ok bool
@@ -216,9 +208,9 @@ func (of format) parse(b []byte) (*sealedFile, error) {
 	return f, nil
 }
 
-// open returns the secrets in a file, for the caller to clear. It is Locked if the key is not the right one, or the file was changed: nobody can
+// open returns the Ring in a file. It is Locked if the key is not the right one, or the file was changed: nobody can
 // tell which.
-func (f *sealedFile) open(key []byte, wrong string) ([]byte, error) {
+func (f *sealedFile) open(key []byte, wrong string) (*Ring, error) {
 	aead, err := chacha20poly1305.NewX(key)
 	if err != nil {
 		return nil, coffer.E("load keyring", coffer.Other, err)
@@ -227,7 +219,8 @@ func (f *sealedFile) open(key []byte, wrong string) ([]byte, error) {
 	if err != nil {
 		return nil, coffer.Errorf("load keyring", coffer.Locked, wrong)
 	}
-	return secrets, nil
+	defer clear(secrets)
+	return unmarshal(secrets, f.version)
 }
 
 // encode returns base64url without padding (RFC 4648, section 5).

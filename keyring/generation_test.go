@@ -262,7 +262,7 @@ func TestGenerationsAreBounded(t *testing.T) {
 // TestVersions follows a file from version 1 to version 2, from which there is no way back.
 func TestVersions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "k")
-	version := func() int { return must(ringFormat.parse(must(readFile("", path, false)))).version }
+	version := func() int { return must(parse(must(readFile("", path, false)))).version }
 	first := Generate()
 	if err := Save(path, first, words("x")); err != nil || version() != 1 {
 		t.Fatalf("version %d, %v", version(), err)
@@ -329,7 +329,7 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := must(ringFormat.seal(secrets, version, cheap.key([]byte(partsWord), make([]byte, saltSize)), h,
+	old := must(seal(secrets, version, cheap.key([]byte(partsWord), make([]byte, saltSize)), h,
 		bytes.NewReader(make([]byte, 24))))
 	if _, err := Load(write(t, old), say(partsWord)); err != nil {
 		t.Errorf("an older file: %v", err)

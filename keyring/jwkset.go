@@ -18,6 +18,7 @@ import (
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	k1 "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
+	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/internal/jose"
@@ -277,21 +278,56 @@ func JWKDID(key *jose.JWK) string {
 	return "did:jwk:" + base64.RawURLEncoding.EncodeToString(b)
 }
 
-// SaveJWKSet writes a set to a new file, sealed as [Save] does it with a Ring; its errors are those of Save.
-func SaveJWKSet(path string, s *JWKSet, p Protection) error {
+// sealedSet is the first byte of a sealed set: the form of what follows.
+const sealedSet = 1
+
+// setData is what a sealed set is authenticated with beside its first byte.
+const setData = "coffer JWK set"
+
+// maxSealedSet bounds a sealed set.
+const maxSealedSet = 256 << 10
+
+// Seal returns the set encrypted under a secret that is used for nothing else, for a place where others may see it. The
+// form is in doc/keyring.md.
+func (s *JWKSet) Seal(secret [32]byte) ([]byte, error) { return s.seal(secret, rand.Reader) }
+
+func (s *JWKSet) seal(secret [32]byte, random io.Reader) ([]byte, error) {
 	secrets, err := s.marshal()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer clear(secrets)
-	return jwkSetFormat.save(path, secrets, 1, p, false)
+	aead, err := chacha20poly1305.NewX(secret[:])
+	if err != nil {
+		return nil, coffer.E("seal keys", coffer.Other, err)
+	}
+	b := make([]byte, 1+chacha20poly1305.NonceSizeX)
+	b[0] = sealedSet
+	if _, err := io.ReadFull(random, b[1:]); err != nil {
+		return nil, coffer.Errorf("seal keys", coffer.Unavailable, "no randomness")
+	}
+	return aead.Seal(b, b[1:], secrets, []byte(setData+string(b[:1]))), nil
 }
 
-// LoadJWKSet reads a set from its file. Its errors are those of [Load].
-func LoadJWKSet(path string, u Unlock) (*JWKSet, error) {
-	secrets, _, err := jwkSetFormat.load(path, u)
+// OpenJWKSet opens what [JWKSet.Seal] returned: Corrupt if it is something else, or under another secret; Invalid if a
+// newer version made it.
+func OpenJWKSet(secret [32]byte, sealed []byte) (*JWKSet, error) {
+	const op = "open keys"
+	damaged := coffer.Errorf(op, coffer.Corrupt, "not a sealed set of keys, or not under this secret")
+	const head = 1 + chacha20poly1305.NonceSizeX
+	switch {
+	case len(sealed) < head || len(sealed) > maxSealedSet:
+		return nil, damaged
+	case sealed[0] > sealedSet:
+		return nil, coffer.Errorf(op, coffer.Invalid, "sealed by a newer version of this program; update it")
+	}
+	aead, err := chacha20poly1305.NewX(secret[:])
 	if err != nil {
-		return nil, err
+		return nil, coffer.E(op, coffer.Other, err)
+	}
+	secrets, err := aead.Open(nil, sealed[1:head], sealed[head:], []byte(setData+string(sealed[:1])))
+	if err != nil {
+		return nil, damaged
 	}
 	defer clear(secrets)
 	return unmarshalJWKSet(secrets)
@@ -306,7 +342,7 @@ func (s *JWKSet) String() string { return hidden }
 // GoString returns no secret, and not whose it is.
 func (s *JWKSet) GoString() string { return hidden }
 
-// MarshalJSON returns no secret, and not whose it is: a set leaves this process only by [SaveJWKSet].
+// MarshalJSON returns no secret, and not whose it is: a set leaves this process only by [JWKSet.Seal].
 func (s *JWKSet) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
 
 // LogValue returns no secret, and not whose it is.

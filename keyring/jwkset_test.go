@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"math/big"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -171,18 +170,11 @@ func everyKind(t testing.TB) *JWKSet {
 	return s
 }
 
-// TestJWKSet uses each kind of key for what it is for, before and after it was in a file.
+// TestJWKSet uses each kind of key for what it is for, before and after it was sealed.
 func TestJWKSet(t *testing.T) {
 	made := everyKind(t)
-	dir := t.TempDir()
-	path, secret := filepath.Join(dir, "hub.key"), filepath.Join(dir, "secret")
-	if err := SaveJWKSet(path, made, KeyFile(secret)); err != nil {
-		t.Fatal(err)
-	}
-	if err := SaveJWKSet(path, made, KeyFile(secret)); !errors.Is(err, coffer.Conflict) {
-		t.Errorf("over another: %v", err)
-	}
-	loaded, err := LoadJWKSet(path, Unlock{KeyFile: secret})
+	secret := [32]byte(count(0x00, 32))
+	loaded, err := OpenJWKSet(secret, must(made.Seal(secret)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,35 +333,28 @@ func TestBadJWK(t *testing.T) {
 	}
 }
 
-// TestJWKSetFile has the two kinds of file taken for each other, and secrets that no program wrote.
-func TestJWKSetFile(t *testing.T) {
-	dir := t.TempDir()
-	secret := filepath.Join(dir, "secret")
+// TestSealedJWKSet opens sets that are none, and secrets that no program wrote.
+func TestSealedJWKSet(t *testing.T) {
 	set := NewJWKSet("did:web:hub.example")
 	if err := set.Generate("a", "Ed25519", ""); err != nil {
 		t.Fatal(err)
 	}
-	setPath, ringPath := filepath.Join(dir, "set"), filepath.Join(dir, "ring")
-	err := errors.Join(SaveJWKSet(setPath, set, KeyFile(secret)), Save(ringPath, Generate(), KeyFile(secret)))
-	if err != nil {
-		t.Fatal(err)
+	secret := [32]byte(count(0x00, 32))
+	sealed := must(set.Seal(secret))
+	if _, err := OpenJWKSet([32]byte(count(0x01, 32)), sealed); !errors.Is(err, coffer.Corrupt) {
+		t.Errorf("another secret: %v", err)
 	}
-	if _, err := Load(setPath, Unlock{KeyFile: secret}); !errors.Is(err, coffer.Corrupt) {
-		t.Errorf("a set as a ring: %v", err)
+	for i, want := range map[int]coffer.Kind{0: coffer.Invalid, 1: coffer.Corrupt, 30: coffer.Corrupt, len(sealed) - 1: coffer.Corrupt} {
+		b := bytes.Clone(sealed)
+		b[i] ^= 2
+		if _, err := OpenJWKSet(secret, b); !errors.Is(err, want) {
+			t.Errorf("byte %d: %v", i, err)
+		}
 	}
-	if _, err := LoadJWKSet(ringPath, Unlock{KeyFile: secret}); !errors.Is(err, coffer.Corrupt) {
-		t.Errorf("a ring as a set: %v", err)
-	}
-	if _, err := LoadJWKSet(filepath.Join(dir, "none"), Unlock{}); !errors.Is(err, coffer.NotExist) {
-		t.Errorf("no file: %v", err)
-	}
-	if _, err := LoadJWKSet(setPath, Unlock{}); !errors.Is(err, coffer.Locked) {
-		t.Errorf("no key: %v", err)
-	}
-	b := must(os.ReadFile(setPath))
-	newer := bytes.Replace(b, []byte("coffer-jwks/1"), []byte("coffer-jwks/2"), 1)
-	if _, err := jwkSetFormat.parse(newer); !errors.Is(err, coffer.Invalid) {
-		t.Errorf("newer: %v", err)
+	for _, n := range []int{0, 1, 24, 25, len(sealed) - 1} {
+		if _, err := OpenJWKSet(secret, sealed[:n]); !errors.Is(err, coffer.Corrupt) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
 	}
 	good := string(must(set.marshal()))
 	if _, err := unmarshalJWKSet([]byte(good)); err != nil {
@@ -388,7 +373,7 @@ func TestJWKSetFile(t *testing.T) {
 	}
 }
 
-// TestJWKSetVector holds a file with a key of each kind, of known secrets, nonce and key, against what there was first.
+// TestJWKSetVector holds a sealed set with a key of each kind, of known secrets, nonce and key, against what there was first.
 func TestJWKSetVector(t *testing.T) {
 	set := NewJWKSet("did:test:alice")
 	for _, k := range []struct{ tail, jwk string }{
@@ -406,14 +391,13 @@ func TestJWKSetVector(t *testing.T) {
 			t.Fatalf("%s: %v", k.tail, err)
 		}
 	}
-	h := header{Protection: byKeyFile}
-	made := must(jwkSetFormat.seal(must(set.marshal()), 1, count(0x00, 32), h, bytes.NewReader(count(0x30, 24))))
+	secret := [32]byte(count(0x00, 32))
+	made := must(set.seal(secret, bytes.NewReader(count(0x30, 24))))
 	kept := golden(t, "set.jwks", made)
 	if !bytes.Equal(made, kept) {
-		t.Error("another file is made")
+		t.Error("other bytes are made")
 	}
-	secrets := must(must(jwkSetFormat.parse(kept)).open(count(0x00, 32), ""))
-	loaded, err := unmarshalJWKSet(secrets)
+	loaded, err := OpenJWKSet(secret, kept)
 	if err != nil || !slices.Equal(loaded.KeyIDs(), set.KeyIDs()) || loaded.DID() != set.DID() {
 		t.Fatalf("%q, %v", loaded.KeyIDs(), err)
 	}

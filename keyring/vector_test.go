@@ -80,7 +80,7 @@ func TestVector(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		made, err := ringFormat.seal(secrets, version, key, h, bytes.NewReader(count(0x30, 24)))
+		made, err := seal(secrets, version, key, h, bytes.NewReader(count(0x30, 24)))
 		if err != nil {
 			t.Fatal(err)
 		}
