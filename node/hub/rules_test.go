@@ -451,3 +451,26 @@ func TestThreads(t *testing.T) {
 		}
 	}
 }
+
+// TestSeveralProfiles adopts profiles of one kind that two other hubs had, and keeps them all.
+func TestSeveralProfiles(t *testing.T) {
+	s := newSite(t, nil)
+	profile := of(coffer.ProfileInterface, "schema.org", "Person")
+	var all []*coffer.Commit
+	for range 3 {
+		all = append(all, s.commit(alice, `{}`, profile))
+	}
+	for i, batch := range [][]*coffer.Commit{all[:2], all[2:]} {
+		if n, err := s.as(alice).Adopt(t.Context(), alice.DID(), batch...); err != nil || n != len(batch) {
+			t.Fatal(i, n, err)
+		}
+	}
+	q := &coffer.ObjectQuery{Interface: coffer.ProfileInterface}
+	if ids, _ := s.all(carol, q); len(ids) != 3 || ids[0] != all[0].Rev() {
+		t.Errorf("profiles: %v", ids)
+	}
+	_, err := s.as(alice).Write(t.Context(), alice.DID(), s.commit(alice, `{}`, profile))
+	wants(t, "another one", err, coffer.Invalid)
+	s.write(alice, s.commit(alice, `{"n":1}`, profile, later(merge.Update, all[1].Rev())))
+	s.write(alice, s.commit(alice, `{}`, profile, later(merge.Delete, all[0].Rev())))
+}

@@ -146,19 +146,21 @@ type arriving struct {
 // single sees to it that of what there may be one of, there is: it fails when there is another one, unless it was accepted
 // elsewhere.
 func (h *hub) single(ctx context.Context, drafts []*draft, elsewhere bool) error {
+	seen := make(map[string]bool)
 	for _, d := range drafts {
 		tag := h.unique(d.is)
 		if tag == "" || d.is.Second || d.was != nil && h.unique(d.was) != "" {
 			continue
 		}
 		taken, err := h.any(ctx, tag)
+		taken = taken || seen[tag]
 		switch {
 		case err != nil:
 			return err
 		case taken && !elsewhere:
 			return invalid("commit.protected.type", "there is an object with this interface, context and type")
 		}
-		d.is.Second = taken
+		d.is.Second, seen[tag] = taken, true
 	}
 	return nil
 }
