@@ -23,6 +23,7 @@ type owner struct {
 	controller coffer.Keyring // by whom the provider knows the person
 	client     *edv.Client    // as the controller
 	vault      *edv.RemoteVault
+	resolver   *ident.Resolver
 	log        *pinnedLog // nil when the node signs no checkpoints
 	left       func()     // gives the cache back
 
@@ -74,17 +75,11 @@ func (p *program) owner(ctx context.Context, c *profile, ring *keyring.Ring, wor
 			}
 		}
 	}
-	pins, err := p.pins()
-	if err != nil {
-		return nil, err
-	}
-	// Whom to share with is the owner's choice, so any public host may be asked for its keys.
-	resolver, err := ident.New(ident.Options{Pinned: pins, AllowWeb: []string{"*"}, Now: p.now})
-	if err != nil {
+	if o.resolver, err = p.resolver(); err != nil {
 		return nil, err
 	}
 	options := agent.Options{
-		Vault: o.vault, Keyring: ring, Controller: o.controller, Space: c.Space, Resolver: resolver, URL: c.Vault,
+		Vault: o.vault, Keyring: ring, Controller: o.controller, Space: c.Space, Resolver: o.resolver, URL: c.Vault,
 		Revoker: o.vault, Journal: journal{l.journal}, Now: p.now, Workers: workers,
 	}
 	if c.LogKey != "" {
@@ -135,6 +130,17 @@ func (c *profile) controller(ctx context.Context, ring *keyring.Ring) (coffer.Ke
 		}
 	}
 	return nil, coffer.Errorf("keyring", coffer.NotExist, "the keys that control the vault are not in it")
+}
+
+// resolver returns what finds the keys of others. With whom one has to do is the owner's choice, so any public host may
+// be asked for its keys.
+func (p *program) resolver() (*ident.Resolver, error) {
+	pins, err := p.pins()
+	if err != nil {
+		return nil, err
+	}
+	r, err := ident.New(ident.Options{Pinned: pins, AllowWeb: []string{"*"}, Now: p.now})
+	return r, explain(err, `see "Configured keys" in doc/identifiers.md`, "cannot use identities.json")
 }
 
 // pins reads the profile's file of names and their keys, if there is one.

@@ -67,6 +67,13 @@ type commands struct {
 	Requests requestsCommand `cmd:"" help:"List what others ask you for."`
 	Answer   answerCommand   `cmd:"" help:"Grant, refuse or erase a request."`
 
+	Hub   hubCommand   `cmd:"" help:"Keep typed objects where apps and others find them by what they are."`
+	Open  openCommand  `cmd:"" help:"Open a hub address: hub://…"`
+	Inbox inboxCommand `cmd:"" help:"Show the messages that others left for you."`
+	Reply replyCommand `cmd:"" help:"Answer a message: with words, a permission, a proof."`
+	Done  doneCommand  `cmd:"" help:"Put messages away."`
+	Send  sendCommand  `cmd:"" help:"Leave somebody a message."`
+
 	Device    deviceCommand    `cmd:"" help:"Add, list and remove devices that have your keys."`
 	Keys      keysCommand      `cmd:"" help:"Replace keys, and change what protects them."`
 	Recovery  recoveryCommand  `cmd:"" help:"Make a phrase that brings everything back, or use it."`

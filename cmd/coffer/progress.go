@@ -96,3 +96,22 @@ func (g *progress) at(done, total int) {
 		_ = g.bar.Set(done)
 	}
 }
+
+// write returns w, counted.
+func (g *progress) write(w io.Writer) io.Writer {
+	if g == nil {
+		return w
+	}
+	return countedWriter{w, g}
+}
+
+type countedWriter struct {
+	io.Writer
+	g *progress
+}
+
+func (c countedWriter) Write(b []byte) (int, error) {
+	n, err := c.Writer.Write(b)
+	c.g.add(int64(n))
+	return n, err
+}

@@ -46,11 +46,12 @@ type identity struct {
 	HMAC         string `json:"hmac"`
 	Vault        string `json:"vault"`
 	Node         string `json:"node"`
+	Hub          string `json:"hub"`
 	Profile      string `json:"profile"`
 }
 
 func newIdentity(p *program, c *profile) identity {
-	return identity{c.DID, c.controllerDID(), c.KeyAgreement, c.HMAC, c.Vault, c.Node, p.Profile}
+	return identity{c.DID, c.controllerDID(), c.KeyAgreement, c.HMAC, c.Vault, c.Node, c.hub(), p.Profile}
 }
 
 // text describes the profile to a person.
@@ -62,7 +63,7 @@ func (c *profile) text(name string) string {
 	} else {
 		fmt.Fprintf(&b, "at the node    the same: it knows whose vault this is\n")
 	}
-	fmt.Fprintf(&b, "key agreement  %s\nindex key      %s\nvault          %s\nnode           %s\nprofile        %s",
-		c.KeyAgreement, c.HMAC, c.Vault, c.Node, name)
+	fmt.Fprintf(&b, "key agreement  %s\nindex key      %s\nvault          %s\nnode           %s\nhub            %s\n"+
+		"profile        %s", c.KeyAgreement, c.HMAC, c.Vault, c.Node, c.hub(), name)
 	return b.String()
 }

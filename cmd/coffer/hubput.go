@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+
+	"github.com/cofferhq/coffer/agent/hub"
+)
+
+type hubPutCommand struct {
+	Kind string `arg:"" help:"CONTEXT/TYPE, like schema.org/MusicPlaylist."`
+	File string `arg:"" help:"The value, as JSON; - is standard input."`
+	hubMeta
+	Strategy string `enum:"basic,lastWriterWins,json-merge-patch" default:"basic" help:"When several write at once: basic, the last one counts; json-merge-patch, the last one of each member; lastWriterWins, as other programs call basic."`
+	hubKind
+	hubOf
+}
+
+// hubMeta is what is said of an object for the hub to see.
+type hubMeta struct {
+	Title  string   `placeholder:"TEXT" help:"A title. The node sees it."`
+	Tag    []string `placeholder:"TAG" help:"Tags. The node sees them."`
+	Public bool     `help:"In plain text, signed, for anybody to find and to read."`
+}
+
+func (c *hubMeta) options() *hub.PutOptions {
+	return &hub.PutOptions{Title: c.Title, Tags: c.Tag, Public: c.Public}
+}
+
+// Help says more.
+func (hubPutCommand) Help() string {
+	return `The node sees the kind, when it was written and by whom, and title and tags. It cannot read the value, unless it is public.
+
+Examples:
+  coffer hub put schema.org/MusicPlaylist rain.json --tag rain
+  echo '{"name": "Bicycle", "price": 120}' | coffer hub put schema.org/Offer - --public
+  coffer hub put schema.org/Review review.json --of Bob`
+}
+
+// Run keeps an object.
+func (c *hubPutCommand) Run(ctx context.Context, p *program) error {
+	k, err := c.kind(c.Kind)
+	if err != nil {
+		return err
+	}
+	value, err := p.jsonFrom(ctx, c.File)
+	if err != nil {
+		return err
+	}
+	o, err := p.open(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	h, err := c.hub(ctx, o)
+	if err != nil {
+		return err
+	}
+	options := c.options()
+	options.Strategy = c.Strategy
+	id, err := h.Put(ctx, k, value, options)
+	if err != nil {
+		return o.explainHub(h, err, "cannot keep the object")
+	}
+	return o.wrote(h, k, id, "put")
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent/hub"
+)
+
+type inboxCommand struct {
+	ID  string `arg:"" optional:"" help:"A message, or how its id begins: show its whole thread."`
+	All bool   `short:"a" help:"Those that are done, too."`
+	hubPlace
+}
+
+// Help says more.
+func (inboxCommand) Help() string {
+	return `Who sent a message is sure: it is signed. Anybody may leave one.
+
+Examples:
+  coffer inbox
+  coffer inbox 3f9a                                  # the whole thread, which is seen then
+  coffer reply 3f9a "I come"
+  coffer done 3f9a
+  coffer inbox --json | jq 'select(.type=="RsvpAction").value'`
+}
+
+// A message is how results describe one.
+type message struct {
+	ID         string          `json:"id"`
+	URI        string          `json:"uri"`
+	From       string          `json:"from"`
+	Name       string          `json:"name,omitempty"` // what the owner calls the sender
+	Sent       time.Time       `json:"sent"`           // as the sender says
+	Context    string          `json:"context"`
+	Type       string          `json:"type"`
+	State      string          `json:"state"` // new, seen, done; sent
+	Says       string          `json:"says,omitempty"`
+	Thread     string          `json:"thread"`
+	Parent     string          `json:"parent,omitempty"`
+	Unreadable bool            `json:"unreadable,omitempty"`
+	Value      json.RawMessage `json:"value,omitempty"`
+}
+
+// stateSent is the state of the owner's own messages.
+const stateSent = "sent"
+
+func (o *owner) message(ctx context.Context, h *hub.Hub, m *hub.Message) message {
+	r := message{
+		ID: m.URI.ID.String(), URI: m.URI.String(), From: m.From, Sent: m.At, Context: m.Kind.Context, Type: m.Kind.Type,
+		State: m.State, Says: say(ctx, h, m), Thread: m.Thread.String(), Unreadable: m.Unreadable, Value: m.Value,
+	}
+	if name := o.callHub(ctx, m.From); name != m.From {
+		r.Name = name
+	}
+	if m.Copy {
+		r.State = stateSent
+	}
+	if m.Parent.Owner != "" {
+		r.Parent = m.Parent.String()
+	}
+	return r
+}
+
+// who names the sender to a person.
+func (m *message) who() string {
+	if m.Name != "" {
+		return m.Name
+	}
+	return m.From
+}
+
+// Run lists the messages, or shows a thread.
+func (c *inboxCommand) Run(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	h, err := c.own(ctx, o)
+	if err != nil {
+		return err
+	}
+	if c.ID != "" {
+		return o.thread(ctx, h, c.ID)
+	}
+	t := p.table()
+	damaged := 0
+	for m, err := range h.Inbox(ctx, c.All) {
+		if errors.Is(err, coffer.Corrupt) {
+			damaged++
+			continue
+		}
+		if err != nil {
+			return o.explainHub(h, err, "cannot look into the inbox")
+		}
+		r := o.message(ctx, h, m)
+		if err := t.row(r, short(m.URI.ID), timeText(r.Sent), r.who(), r.State, cut(r.Says)); err != nil {
+			return err
+		}
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	return (&unopened{corrupt: damaged}).failure(p)
+}
+
+// thread shows a message with all that belongs to it, and notes that it was seen.
+func (o *owner) thread(ctx context.Context, h *hub.Hub, text string) error {
+	m, err := o.received(ctx, h, text)
+	if err != nil {
+		return err
+	}
+	list, err := h.Thread(ctx, m.Thread)
+	if err != nil {
+		return o.explainHub(h, err, "cannot read the thread")
+	}
+	for _, m := range list {
+		if m.State == hub.New {
+			if err := h.Seen(ctx, m); err != nil {
+				return o.explainHub(h, err, "cannot note that it was seen")
+			}
+		}
+		r := o.message(ctx, h, m)
+		id := short(m.URI.ID)
+		if m.Copy {
+			id = "-"
+		}
+		err := o.program.result(r, "%s  %s  %s  %s\n  %s", id, timeText(r.Sent), printable(r.who()), r.State, printable(r.Says))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// received returns a message of the inbox by its id.
+func (o *owner) received(ctx context.Context, h *hub.Hub, text string) (*hub.Message, error) {
+	const see = `see "coffer inbox --all"`
+	id, err := oneID(text, see, func(yield func(coffer.CommitRev, error) bool) {
+		for m, err := range h.Inbox(ctx, true) {
+			if errors.Is(err, coffer.Corrupt) {
+				continue
+			}
+			if err != nil {
+				yield(coffer.CommitRev{}, o.explainHub(h, err, "cannot look into the inbox"))
+				return
+			}
+			if !yield(m.URI.ID, nil) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	m, err := h.Message(ctx, id)
+	if errors.Is(err, coffer.NotExist) {
+		return nil, failed(coffer.NotExist, see, "there is no such message")
+	}
+	return m, o.explainHub(h, err, "cannot read the message")
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/cofferhq/coffer/agent/hub"
+	"github.com/cofferhq/coffer/grant"
+)
+
+// A saying puts the messages of one type into words, as what follows the sender's name. It is empty for a message that
+// has not the form of its type: that is shown like one of an unknown type.
+type saying func(ctx context.Context, h *hub.Hub, m *hub.Message) string
+
+// sayings are the types of messages that are known, by CONTEXT/TYPE.
+var sayings = map[string]saying{
+	grant.PermissionContext + "/" + hub.PermissionRequestAction:  sayRequest,
+	grant.PermissionContext + "/" + hub.PermissionResponseAction: sayResponse,
+	grant.PermissionContext + "/" + hub.RequestAttestationAction: attestation(func(a *hub.Attestation) string {
+		return "asks for a proof of " + orSomething(strings.Join(a.Types, " or ")) + forWhat(a.Purpose)
+	}),
+	grant.PermissionContext + "/" + hub.OfferAttestationAction: attestation(func(a *hub.Attestation) string {
+		return "offers a proof of " + orSomething(strings.Join(a.Types, " or ")) + forWhat(a.Purpose)
+	}),
+	grant.PermissionContext + "/" + hub.ConsentAttestationAction: attestation(func(a *hub.Attestation) string {
+		if a.Consent {
+			return "agrees to send the proof"
+		}
+		return "does not agree to send the proof"
+	}),
+	grant.PermissionContext + "/" + hub.DeliverAttestationAction: attestation(func(a *hub.Attestation) string {
+		return fmt.Sprintf("sends the proof, %s of JSON (not verified)", bytesText(int64(len(a.Proof))))
+	}),
+
+	schemaOrg + "/" + messageType: act(func(a *schemaAction) string { return prefixed("", a.text()) }),
+	schemaOrg + "/" + replyType:   act(func(a *schemaAction) string { return prefixed("", a.text()) }),
+	schemaOrg + "/AskAction":      act(func(a *schemaAction) string { return prefixed("asks: ", cmp.Or(thingName(a.Question), a.text())) }),
+	schemaOrg + "/ReadAction":     act(func(a *schemaAction) string { return prefixed("asks you to read ", thingName(a.Object)) }),
+	schemaOrg + "/VoteAction": act(func(a *schemaAction) string {
+		return prefixed("votes for ", cmp.Or(thingName(a.Candidate), thingName(a.Object)))
+	}),
+	schemaOrg + "/RsvpAction": act(sayRsvp),
+}
+
+// say puts a message into words: those of its type, or else its JSON.
+func say(ctx context.Context, h *hub.Hub, m *hub.Message) string {
+	if m.Unreadable {
+		return "left something that cannot be opened: it was not sealed for you"
+	}
+	if s := sayings[m.Kind.Context+"/"+m.Kind.Type]; s != nil {
+		if text := s(ctx, h, m); text != "" {
+			return text
+		}
+	}
+	return m.Kind.Context + "/" + m.Kind.Type + " " + compact(m.Value)
+}
+
+func sayRequest(ctx context.Context, h *hub.Hub, m *hub.Message) string {
+	if m.Copy {
+		return "asked for permissions"
+	}
+	r, err := h.PermissionRequest(ctx, m)
+	if err != nil {
+		return ""
+	}
+	asks := "asks for " + orSomething(wantedText(r.Permissions))
+	if len(r.Sets) > 0 {
+		asks += ", as in " + strings.Join(r.Sets, ", ")
+	}
+	return asks + forWhat(r.Purpose)
+}
+
+func sayResponse(ctx context.Context, h *hub.Hub, m *hub.Message) string {
+	if m.Copy {
+		return "answered the request"
+	}
+	granted, _, err := h.PermissionAnswer(ctx, m)
+	switch {
+	case err != nil:
+		return ""
+	case len(granted) == 0:
+		return "refuses what you asked for"
+	}
+	return "grants " + wantedText(granted)
+}
+
+// wantedText names permissions to a person.
+func wantedText(list []hub.Wanted) string {
+	var all []string
+	for _, w := range list {
+		all = append(all, w.Allow+" on "+kindText(w.Kind()))
+	}
+	return strings.Join(all, ", ")
+}
+
+func attestation(words func(a *hub.Attestation) string) saying {
+	return func(_ context.Context, _ *hub.Hub, m *hub.Message) string {
+		var a hub.Attestation
+		if m.Into(&a) != nil {
+			return ""
+		}
+		return words(&a)
+	}
+}
+
+// A schemaAction is what is understood of an action of schema.org. Its members are texts, or things that have names.
+type schemaAction struct {
+	Text         string          `json:"text"`
+	Description  string          `json:"description"`
+	Comment      json.RawMessage `json:"resultComment"`
+	Question     json.RawMessage `json:"question"`
+	Object       json.RawMessage `json:"object"`
+	Event        json.RawMessage `json:"event"`
+	Candidate    json.RawMessage `json:"candidate"`
+	RsvpResponse string          `json:"rsvpResponse"`
+}
+
+func act(words func(a *schemaAction) string) saying {
+	return func(_ context.Context, _ *hub.Hub, m *hub.Message) string {
+		var a schemaAction
+		if m.Into(&a) != nil {
+			return ""
+		}
+		return words(&a)
+	}
+}
+
+func (a *schemaAction) text() string { return cmp.Or(a.Text, thingName(a.Comment), a.Description) }
+
+func sayRsvp(a *schemaAction) string {
+	to := cmp.Or(thingName(a.Event), thingName(a.Object))
+	if to == "" {
+		return ""
+	}
+	answer := a.RsvpResponse[strings.LastIndexByte(a.RsvpResponse, '/')+1:]
+	switch strings.TrimPrefix(answer, "RsvpResponse") {
+	case "Yes":
+		return "comes to " + to
+	case "No":
+		return "does not come to " + to
+	case "Maybe":
+		return "may come to " + to
+	}
+	return ""
+}
+
+// thingName returns what a thing is called: a text itself, or by its name.
+func thingName(v json.RawMessage) string {
+	var s string
+	if json.Unmarshal(v, &s) == nil {
+		return s
+	}
+	var thing struct {
+		Name, Text, Headline, URL string
+	}
+	if json.Unmarshal(v, &thing) != nil {
+		return ""
+	}
+	return cmp.Or(thing.Name, thing.Text, thing.Headline, thing.URL)
+}
+
+// prefixed is empty when there is nothing to say.
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+func orSomething(s string) string { return cmp.Or(s, "something") }
+
+func forWhat(purpose string) string { return prefixed(", for: ", purpose) }
