@@ -65,6 +65,7 @@ func (s *story) customSchema() {
 		{"Collections", "https://example.org/inventory#v2", "Möbelstück"},
 		{"Collections", "urn:x", strings.Repeat("t", 1000)},
 		{"Collections", " ", "a/b c%20"},
+		{"Collections", "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"},
 	} {
 		id := s.create(alice, k, `{"x":1}`)
 		s.permit(&s.Bob, "-R--", k)
@@ -251,6 +252,17 @@ func (s *story) refusals() {
 		Mine     int
 	}
 	if err := json.Unmarshal(got[0].Header, &h); err != nil || h.ObjectID != lying.Rev() || h.Mine != 1 {
+		s.Errorf("the header says %s", got[0].Header)
+	}
+	update := s.commit(alice, playlists, "y", updating(lying.Rev()))
+	update.Header = lying.Header
+	s.write(alice, update)
+	got = s.commits(alice, &coffer.CommitQuery{Revisions: []coffer.CommitRev{update.Rev()}})
+	if len(got) != 1 {
+		s.Fatalf("%d commits", len(got))
+	}
+	s.same(got[0], update, alice.DID)
+	if strings.Contains(string(got[0].Header), id.String()) {
 		s.Errorf("the header says %s", got[0].Header)
 	}
 }

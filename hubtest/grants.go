@@ -73,6 +73,43 @@ func (s *story) combinations() {
 	s.denied(s.tryList(bob, playlists))
 }
 
+// verbCombinations: each verb under each combination of rights.
+func (s *story) verbCombinations() {
+	alice, bob := &s.Alice, &s.Bob
+	for i := range 16 {
+		k := kind{"Collections", "http://schema.org", "Type" + string(rune('A'+i))}
+		allow := []byte("----")
+		for j, letter := range []byte("CRUD") {
+			if i&(1<<j) != 0 {
+				allow[j] = letter
+			}
+		}
+		s.permit(bob, string(allow), k)
+		added := s.perform(alice, k.act(coffer.AddVerb, `{"n":1}`, `{"n":2}`))
+		for verb, test := range map[coffer.Verb]struct {
+			right int
+			id    string
+		}{
+			coffer.AddVerb: {1, ""}, coffer.RequestVerb: {2, ""}, coffer.UpdateVerb: {4, added[0].ID},
+			coffer.RemoveVerb: {8, added[1].ID},
+		} {
+			a := k.act(verb, `{"by":"Bob"}`)
+			a.ID = test.id
+			if err := s.tryPerform(bob, a); i&test.right == 0 {
+				s.denied(err)
+			} else if err != nil {
+				s.Errorf("%s under %s: %v", verb, allow, err)
+			}
+			s.denied(s.tryPerform(&s.Carol, a))
+		}
+		want := 2 + i&1 - i>>3
+		items := s.perform(alice, k.act(coffer.RequestVerb))
+		if len(items) != want || (items[0].Author == bob.DID) != (i&4 != 0) {
+			s.Errorf("%d items under %s", len(items), allow)
+		}
+	}
+}
+
 // ownerMayAll: without any grant.
 func (s *story) ownerMayAll() {
 	alice := &s.Alice

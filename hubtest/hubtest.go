@@ -66,7 +66,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 	}{
 		{"H-02 objects of a type are stored beside others of it", (*story).typed},
 		{"H-03 two apps share one set of objects", (*story).shared},
-		{"H-04 unknown schemas are accepted", (*story).customSchema},
+		{"H-04 UC-45 unknown schemas, and such as say nothing", (*story).customSchema},
 		{"H-05 a grant shows what it is for and no more", (*story).least},
 		{"H-05 a grant for what somebody created", (*story).creators},
 		{"H-10 UC-43 who somebody is", (*story).profile},
@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		{"H-11 a grant that was deleted never counts again", (*story).ended},
 		{"H-11 a grant ends by itself, or not before it may", (*story).expiry},
 		{"H-12 each of the 16 combinations of CRUD", (*story).combinations},
+		{"H-12 the same where no commits are in sight", (*story).verbCombinations},
 		{"H-13 an owner may do everything, a stranger nothing", (*story).ownerMayAll},
 		{"H-14 who had access to what, and when", (*story).audit},
 		{"H-15 the state does not follow from the order of arrival", (*story).anyOrder},

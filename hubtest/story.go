@@ -169,6 +169,11 @@ func (s *story) refused(err error, kind coffer.Kind, target string) {
 		s.Errorf("got %v, want %v", err, kind)
 		return
 	}
+	for _, name := range []string{s.Alice.DID, s.Bob.DID, s.Carol.DID, s.Dave.DID, playlists.typ} {
+		if strings.Contains(err.Error(), name) {
+			s.Errorf("an error says of whom or of what it is: %v", err)
+		}
+	}
 	var f *coffer.Fault
 	if errors.As(err, &f); target != "" && (f == nil || f.Target != target) {
 		s.Errorf("got %v, want %v at %s", err, kind, target)
