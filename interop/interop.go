@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -24,12 +25,33 @@ import (
 	"github.com/cofferhq/coffer/internal/servers"
 )
 
-// Main runs the tests of a package, and removes the programs that they built.
+// folder is the environment variable that says where our programs are.
+const folder = "COFFER_INTEROP_PROGRAMS"
+
+// Main builds our programs, with the race detector if the test has it, and runs the tests of a package.
 func Main(m *testing.M) {
-	code := m.Run()
-	if programs.folder != "" {
-		os.RemoveAll(programs.folder)
+	flag.Parse()
+	if f := flag.Lookup("test.run"); f != nil && f.Value.String() == "^$" {
+		os.Exit(m.Run()) // no test is wanted
 	}
+	dir, err := os.MkdirTemp("", "coffer-interop-")
+	if err == nil {
+		args := []string{"build", "-o", dir}
+		if raced() {
+			args = append(args, "-race")
+		}
+		out, failed := exec.Command("go", append(args, "../../cmd/coffer", "../../cmd/cofferd")...).CombinedOutput()
+		if failed != nil {
+			err = fmt.Errorf("%w\n%s", failed, out)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(1)
+	}
+	os.Setenv(folder, dir)
+	code := m.Run()
+	os.RemoveAll(dir)
 	os.Exit(code)
 }
 
@@ -102,36 +124,13 @@ func Script(t *testing.T, stdin []byte, args ...string) ([]byte, error) {
 	return out, err
 }
 
-// programs are built once for all tests.
-var programs struct {
-	once   sync.Once
-	folder string
-	err    error
-}
-
-// Program returns the file of one of our programs, which has the race detector if the test has it.
+// Program returns the file of one of our programs. The package's TestMain is to be [Main].
 func Program(t *testing.T, name string) string {
 	t.Helper()
-	programs.once.Do(func() {
-		if programs.folder, programs.err = os.MkdirTemp("", "coffer-interop-"); programs.err != nil {
-			return
-		}
-		args := []string{"build", "-o", programs.folder}
-		if raced() {
-			args = append(args, "-race")
-		}
-		out, err := exec.Command("go", append(args, "../../cmd/coffer", "../../cmd/cofferd")...).CombinedOutput()
-		if err != nil {
-			programs.err = fmt.Errorf("%w\n%s", err, out)
-		}
-	})
-	if programs.err != nil {
-		t.Fatal(programs.err)
-	}
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
-	return filepath.Join(programs.folder, name)
+	return filepath.Join(os.Getenv(folder), name)
 }
 
 // Serve starts cofferd with the flags and returns the URL it listens at. At the end of the test it is stopped, and must

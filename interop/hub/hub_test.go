@@ -11,7 +11,7 @@ import (
 	"github.com/cofferhq/coffer/interop"
 )
 
-// TestMain removes the programs that the tests built.
+// TestMain builds the programs that the tests run.
 func TestMain(m *testing.M) { interop.Main(m) }
 
 // client is the published client, as npm names it.
