@@ -179,6 +179,7 @@ type envelope struct {
 	keyed      bool // under an object's key, with this epoch and salt
 	epoch      uint32
 	salt       salt
+	former     bool // opened by a key from before the vault secret was rotated
 }
 
 // parseEnvelope reads a sealed payload. It is nil for a payload that is none, which then is plaintext.

@@ -48,13 +48,19 @@ func (k Kind) digest() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// ownKey returns the owner's key of an epoch.
-func (h *Hub) ownKey(ctx context.Context, k Kind, epoch uint32) (epochKey, error) {
-	b, err := h.owner.Derive(ctx, epochLabel+"\x00"+k.digest()+"\x00"+strconv.FormatUint(uint64(epoch), 10))
-	if err != nil {
-		return epochKey{}, err
+// ownKeys returns the owner's keys of an epoch: the first is the one to write under, the others are from before the
+// vault secret was rotated.
+func (h *Hub) ownKeys(ctx context.Context, k Kind, epoch uint32) ([]epochKey, error) {
+	label := epochLabel + "\x00" + k.digest() + "\x00" + strconv.FormatUint(uint64(epoch), 10)
+	list := make([]epochKey, len(h.owners))
+	for i, o := range h.owners {
+		b, err := o.Derive(ctx, label)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = epochKey(b)
 	}
-	return epochKey(b), nil
+	return list, nil
 }
 
 // wire returns the kind as the hub is to see it. NotExist if it is a private one that was not granted.
@@ -63,7 +69,8 @@ func (h *Hub) wire(ctx context.Context, k Kind) (Kind, error) {
 		return k, nil
 	}
 	if h.mine {
-		key, err := h.owner.Derive(ctx, privateLabel)
+		// Of the earliest secret that is kept: the names must not change with each rotation.
+		key, err := h.owners[len(h.owners)-1].Derive(ctx, privateLabel)
 		if err != nil {
 			return k, err
 		}
@@ -246,16 +253,27 @@ func (h *Hub) toWrite(ctx context.Context, k Kind, e *envelope) (writing, error)
 		}
 		w.epoch = r.Epoch
 	}
-	key, err := h.ownKey(ctx, k, w.epoch)
-	w.key = key.object(w.salt)
+	keys, err := h.ownKeys(ctx, k, w.epoch)
+	if err == nil {
+		w.key = keys[0].object(w.salt)
+	}
 	return w, err
 }
 
-// toRead returns the key that opens an object. Denied when it was not given.
-func (h *Hub) toRead(ctx context.Context, k Kind, e *envelope) (objectKey, error) {
+// openKeyed opens what is sealed under an object's key. Denied when that was not given.
+func (h *Hub) openKeyed(ctx context.Context, k Kind, e *envelope) (*inside, error) {
 	if !h.mine {
-		return h.guestKey(ctx, k, e)
+		return h.openAsGuest(ctx, k, e)
 	}
-	key, err := h.ownKey(ctx, k, e.epoch)
-	return key.object(e.salt), err
+	keys, err := h.ownKeys(ctx, k, e.epoch)
+	if err != nil {
+		return nil, err
+	}
+	for n, key := range keys {
+		if in, err := e.open(key.object(e.salt)); err == nil {
+			e.former = n > 0
+			return in, nil
+		}
+	}
+	return nil, errSealed
 }

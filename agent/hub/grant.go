@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
-	"math"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -70,6 +69,7 @@ type delivery struct {
 	Version int             `json:"v"`
 	KEM     string          `json:"kem,omitempty"`
 	Sealed  []byte          `json:"sealed,omitempty"` // a bundle
+	Secrets int             `json:"secrets,omitzero"` // how many vault secrets the owner had then
 	Own     json.RawMessage `json:"own,omitempty"`    // kindMembers, sealed for the owner, when the kind is private
 }
 
@@ -98,8 +98,11 @@ type saltItem struct {
 	Key   []byte `json:"key"`
 }
 
-// maxBundle bounds the objects whose keys one grant delivers.
-const maxBundle = 1500
+// Bounds of what one grant delivers: the objects whose keys it has, and the keys in all.
+const (
+	maxBundle   = 700
+	maxKeysSent = 4096
+)
 
 func (p *Permission) restricted() bool {
 	return len(p.Objects) > 0 || p.CreatedBy != "" || p.Filter != ""
@@ -198,6 +201,7 @@ func (h *Hub) deliver(ctx context.Context, p *Permission, wire Kind, d *delivery
 	if text, err = seal.PadDelivery(text, int(size)); err != nil {
 		return err
 	}
+	d.Secrets = len(h.owners)
 	about := keysInfo(h.o.Owner, p.Grantee, wire)
 	if to.delivery != nil {
 		d.KEM = hybridKEM
@@ -224,11 +228,13 @@ func (h *Hub) bundle(ctx context.Context, p *Permission) (*bundle, error) {
 	if !p.restricted() {
 		// Those of former epochs, too: of what is not yet sealed anew, and of what a state is made of.
 		for n := range r.Epoch + 1 {
-			key, err := h.ownKey(ctx, k, n)
+			keys, err := h.ownKeys(ctx, k, n)
 			if err != nil {
 				return nil, err
 			}
-			b.Epochs = append(b.Epochs, epochItem{n, key[:]})
+			for _, key := range keys {
+				b.Epochs = append(b.Epochs, epochItem{n, key[:]})
+			}
 		}
 		return b, nil
 	}
@@ -245,12 +251,14 @@ func (h *Hub) bundle(ctx context.Context, p *Permission) (*bundle, error) {
 		if there[place{n, s}] = true; len(there) > maxBundle {
 			return coffer.Errorf("grant", coffer.Exhausted, "too many objects for keys one by one: grant the kind")
 		}
-		key, err := h.ownKey(ctx, k, n)
+		keys, err := h.ownKeys(ctx, k, n)
 		if err != nil {
 			return err
 		}
-		of := key.object(s)
-		b.Objects = append(b.Objects, saltItem{n, s[:], of[:]})
+		for _, key := range keys {
+			of := key.object(s)
+			b.Objects = append(b.Objects, saltItem{n, s[:], of[:]})
+		}
 		return nil
 	}
 	for o, err := range h.list(ctx, k, &q, nil) {
@@ -321,11 +329,7 @@ func (h *Hub) openNote(ctx context.Context, sealed json.RawMessage, v any) error
 	if err != nil || e == nil || !e.keyed {
 		return errSealed
 	}
-	key, err := h.ownKey(ctx, noteKind, e.epoch)
-	if err != nil {
-		return err
-	}
-	in, err := e.open(key.object(e.salt))
+	in, err := h.openKeyed(ctx, noteKind, e)
 	if err != nil {
 		return err
 	}
@@ -342,6 +346,7 @@ type grantRecord struct {
 	Keys       *bundle // of grants to oneself
 	private    *kindMembers
 	sent       bool // keys came with it
+	stale      bool // and the owner's vault secret was rotated since
 }
 
 // kindOf returns what the grant is for, as who granted it or got it knows it.
@@ -390,6 +395,7 @@ func (h *Hub) grantOf(ctx context.Context, r *record) (*grantRecord, error) {
 		return g, nil
 	}
 	g.sent = d.Sealed != nil
+	g.stale = g.sent && h.mine && d.Secrets < len(h.owners)
 	switch {
 	case h.mine && d.Own != nil:
 		var m kindMembers
@@ -424,7 +430,7 @@ func (h *Hub) receive(ctx context.Context, p *grant.Permission, d *delivery) (*b
 		return nil, err
 	}
 	var b bundle
-	if jose.Decode(text, &b) != nil || len(b.Epochs) > maxEpoch+1 || len(b.Objects) > maxBundle {
+	if jose.Decode(text, &b) != nil || len(b.Epochs) > maxKeysSent || len(b.Objects) > maxKeysSent {
 		return nil, corrupt("keys that are none")
 	}
 	return &b, nil
@@ -636,68 +642,72 @@ func (h *Hub) deliveries(ctx context.Context, again bool) ([]*grantRecord, error
 	return list, nil
 }
 
-// search asks the deliveries for something, and once more when they were read anew.
-func search[T any](ctx context.Context, h *Hub, k Kind, find func(*bundle) (T, bool)) (found T, ok bool, err error) {
+// openAsGuest opens an object in somebody else's hub with the keys that were delivered: those that are known, and, when
+// these do not open it, those that are delivered now.
+func (h *Hub) openAsGuest(ctx context.Context, k Kind, e *envelope) (*inside, error) {
+	failed := coffer.Errorf("open", coffer.Denied, "the object's key was not delivered")
 	for _, again := range [...]bool{false, true} {
 		list, err := h.deliveries(ctx, again)
 		if err != nil {
-			return found, false, err
+			return nil, err
 		}
 		for _, g := range list {
-			if g.Keys.Kind.kind().digest() == k.digest() {
-				if found, ok := find(g.Keys); ok {
-					return found, true, nil
+			for _, key := range g.Keys.of(k, e.epoch, e.salt) {
+				in, err := e.open(key)
+				if err == nil {
+					return in, nil
 				}
+				failed = err
 			}
 		}
 	}
-	return found, false, nil
+	return nil, failed
 }
 
-// guestKey returns the key that opens an object in somebody else's hub.
-func (h *Hub) guestKey(ctx context.Context, k Kind, e *envelope) (objectKey, error) {
-	key, ok, err := search(ctx, h, k, func(b *bundle) (objectKey, bool) { return b.object(e.epoch, e.salt) })
-	if err == nil && !ok {
-		err = coffer.Errorf("open", coffer.Denied, "the object's key was not delivered")
+// of returns the keys of an object that are in the bundle or follow from what is.
+func (b *bundle) of(k Kind, epoch uint32, s salt) (list []objectKey) {
+	if b.Kind.kind().digest() != k.digest() {
+		return nil
 	}
-	return key, err
-}
-
-// object returns the key of an object, if it is in the bundle or follows from what is.
-func (b *bundle) object(epoch uint32, s salt) (objectKey, bool) {
 	for _, i := range b.Epochs {
 		if i.Epoch == epoch && len(i.Key) == len(epochKey{}) {
-			return epochKey(i.Key).object(s), true
+			list = append(list, epochKey(i.Key).object(s))
 		}
 	}
 	for _, i := range b.Objects {
 		if i.Epoch == epoch && string(i.Salt) == string(s[:]) && len(i.Key) == len(objectKey{}) {
-			return objectKey(i.Key), true
+			list = append(list, objectKey(i.Key))
 		}
 	}
-	return objectKey{}, false
+	return list
 }
 
-// guestWriting completes what an object in somebody else's hub is to be sealed with: the newest keys that were
-// delivered, if any were.
+// guestWriting completes what an object in somebody else's hub is to be sealed with: the newest key that was delivered
+// for it; none when there is none.
 func (h *Hub) guestWriting(ctx context.Context, k Kind, w writing) (writing, error) {
-	epoch, ok, err := search(ctx, h, k, func(b *bundle) (uint32, bool) {
-		newest := int64(-1)
-		for _, i := range b.Epochs {
-			newest = max(newest, int64(i.Epoch))
+	for _, again := range [...]bool{false, true} {
+		list, err := h.deliveries(ctx, again)
+		if err != nil {
+			return w, err
 		}
-		for _, i := range b.Objects {
-			if string(i.Salt) == string(w.salt[:]) {
-				newest = max(newest, int64(i.Epoch))
+		w.handed = true
+		for _, g := range list {
+			newest := uint32(0)
+			for _, i := range g.Keys.Epochs {
+				newest = max(newest, i.Epoch)
+			}
+			for _, i := range g.Keys.Objects {
+				if string(i.Salt) == string(w.salt[:]) {
+					newest = max(newest, i.Epoch)
+				}
+			}
+			if keys := g.Keys.of(k, newest, w.salt); len(keys) > 0 && (w.handed || newest > w.epoch) {
+				w.key, w.epoch, w.handed = keys[0], newest, false
 			}
 		}
-		return uint32(max(newest, 0)), newest >= 0 && newest <= math.MaxUint32
-	})
-	if err != nil || !ok {
-		w.handed = true
-		return w, err
+		if !w.handed {
+			break
+		}
 	}
-	w.epoch = epoch
-	w.key, err = h.guestKey(ctx, k, &envelope{epoch: epoch, salt: w.salt})
-	return w, err
+	return w, nil
 }

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/keyring"
 )
 
 // Options say whose hub is opened, and by whom.
@@ -88,10 +89,10 @@ type Kind struct {
 
 // A Hub is an owner's hub as one identity sees it. Any number of goroutines may use it.
 type Hub struct {
-	o     Options
-	me    string       // who signs; "" for nobody
-	mine  bool         // whether it is one's own
-	owner coffer.Owner // the Keyring, when it is one's own hub
+	o      Options
+	me     string         // who signs; "" for nobody
+	mine   bool           // whether it is one's own
+	owners []coffer.Owner // the Keyring, when it is one's own hub: as it is, and as it was with earlier vault secrets
 
 	mu     sync.Mutex
 	epochs epochs
@@ -125,9 +126,29 @@ func Open(o Options) (*Hub, error) {
 		if !ok {
 			return invalid("one's own hub needs a keyring that keeps things for itself")
 		}
-		h.owner = owner
+		h.owners = generations(owner)
 	}
 	return h, nil
+}
+
+// generations returns an owner as he is, and as he was with earlier vault secrets, the latest first.
+func generations(o coffer.Owner) []coffer.Owner {
+	list := []coffer.Owner{o}
+	g, ok := o.(interface {
+		Generations(use keyring.Use) int
+		At(use keyring.Use, n int) (coffer.Owner, error)
+	})
+	if !ok {
+		return list
+	}
+	for n := g.Generations(keyring.Vault) - 2; n >= 0; n-- {
+		former, err := g.At(keyring.Vault, n)
+		if err != nil {
+			break // forgotten
+		}
+		list = append(list, former)
+	}
+	return list
 }
 
 // Owner returns the identifier of whose hub it is.

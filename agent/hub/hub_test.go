@@ -14,6 +14,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/hub"
+	"github.com/cofferhq/coffer/keyring"
 	"github.com/cofferhq/coffer/merge"
 	nodehub "github.com/cofferhq/coffer/node/hub"
 )
@@ -688,3 +689,46 @@ func TestOpenNeeds(t *testing.T) {
 }
 
 type plainRing struct{ coffer.Keyring }
+
+// Rotating the vault secret loses nothing, and after the work what is there is sealed under the new one.
+func TestRotatedVaultSecret(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice, bob := w.open("alice", "alice"), w.open("bob", "alice")
+	private := hub.Kind{Context: "clinic.example", Type: "Diagnosis", Private: true}
+	for _, k := range []hub.Kind{playlists, private} {
+		must(alice.Put(ctx, k, playlist{Name: "before"}, nil))(t)
+		must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: k, Allow: "-R--"}))(t)
+		w.advance(2 * time.Second)
+		names(t, bob, k, nil)
+	}
+	rotated := must(w.ring("alice").Rotated(keyring.Vault))(t)
+	defer rotated.Close()
+	alice = w.open("alice", "alice", func(o *hub.Options) { o.Keyring = rotated })
+	for _, k := range []hub.Kind{playlists, private} {
+		must(alice.Put(ctx, k, playlist{Name: "after"}, nil))(t)
+		if got := names(t, alice, k, nil); !slices.Equal(got, []string{"before", "after"}) {
+			t.Errorf("Alice reads %q", got)
+		}
+	}
+	done := 0
+	for p, err := range alice.Work(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Seen == 2 {
+			done += p.Done
+		}
+	}
+	if done != 2 {
+		t.Errorf("%d objects were sealed anew", done)
+	}
+	w.advance(2 * time.Second)
+	for _, k := range []hub.Kind{playlists, private} {
+		if got := names(t, bob, k, nil); !slices.Equal(got, []string{"before", "after"}) {
+			t.Errorf("Bob reads %q", got)
+		}
+	}
+	for range alice.Work(ctx) {
+		t.Error("there is work left")
+	}
+}

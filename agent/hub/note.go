@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 
+	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
@@ -16,8 +17,8 @@ const maxNote = 1 << 20
 const noteLabel = "coffer hub note 1"
 
 // note returns the name and the seal of a note in the journal: AES-256-GCM with a random nonce.
-func (h *Hub) note(ctx context.Context, label string) (name string, aead cipher.AEAD, err error) {
-	key, err := h.owner.Derive(ctx, noteLabel+"\x00"+label)
+func note(ctx context.Context, o coffer.Owner, label string) (name string, aead cipher.AEAD, err error) {
+	key, err := o.Derive(ctx, noteLabel+"\x00"+label)
 	if err != nil {
 		return "", nil, err
 	}
@@ -35,7 +36,7 @@ func (h *Hub) saveNote(ctx context.Context, label string, v any) {
 	if h.o.Journal == nil {
 		return
 	}
-	name, aead, err := h.note(ctx, label)
+	name, aead, err := note(ctx, h.owners[0], label)
 	if err != nil {
 		return
 	}
@@ -53,15 +54,18 @@ func (h *Hub) loadNote(ctx context.Context, label string, v any) {
 	if h.o.Journal == nil {
 		return
 	}
-	name, aead, err := h.note(ctx, label)
-	if err != nil {
-		return
-	}
-	b, err := h.o.Journal.Load(ctx, name)
-	if err != nil || len(b) > maxNote || len(b) < aead.NonceSize() {
-		return
-	}
-	if plain, err := aead.Open(nil, b[:aead.NonceSize()], b[aead.NonceSize():], []byte(name)); err == nil {
-		_ = jose.DecodeOpen(plain, v)
+	for _, o := range h.owners {
+		name, aead, err := note(ctx, o, label)
+		if err != nil {
+			return
+		}
+		b, err := h.o.Journal.Load(ctx, name)
+		if err != nil || len(b) > maxNote || len(b) < aead.NonceSize() {
+			continue
+		}
+		plain, err := aead.Open(nil, b[:aead.NonceSize()], b[aead.NonceSize():], []byte(name))
+		if err == nil && jose.DecodeOpen(plain, v) == nil {
+			return
+		}
 	}
 }

@@ -364,12 +364,7 @@ func (h *Hub) openPayload(ctx context.Context, o *Object, c *merge.Commit) (json
 	author := c.Signer()
 	var in *inside
 	if e.keyed {
-		key, err := h.toRead(ctx, o.Kind, e)
-		if err != nil {
-			return nil, nil, err
-		}
-		in, err = e.open(key)
-		if err != nil {
+		if in, err = h.openKeyed(ctx, o.Kind, e); err != nil {
 			return nil, nil, err
 		}
 	} else {

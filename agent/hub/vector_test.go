@@ -118,10 +118,11 @@ func makeVectors(t *testing.T) *vectors {
 	}
 	alice, bob := openVector(t, v.Owner.DID, v.Owner.ring(t)), openVector(t, v.Owner.DID, v.Reader.ring(t))
 	k := v.Kind.kind()
-	key, err := alice.ownKey(ctx, k, v.Epoch)
+	keys, err := alice.ownKeys(ctx, k, v.Epoch)
 	if err != nil {
 		t.Fatal(err)
 	}
+	key := keys[0]
 	s := salt(unhexed(t, v.Salt))
 	object := key.object(s)
 	v.Digest, v.EpochKey, v.ObjectKey = k.digest(), hex.EncodeToString(key[:]), hex.EncodeToString(object[:])

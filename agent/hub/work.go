@@ -19,20 +19,22 @@ type Progress struct {
 }
 
 // Work does what revoking leaves to be done, and yields how far it is after each object that it looked at: permissions
-// that have expired are revoked, what is sealed under keys that somebody lost is sealed anew, what was handed in by
-// those who may write and not read is sealed for those who may read, and all who may read are sent the keys. Kinds that
-// are named are gone through in any case, as are those of which it is known that something is to be done. It may be
-// ended at any time, and goes on the next time.
+// that have expired are revoked, what is sealed under keys that somebody lost, or under a vault secret that was rotated,
+// is sealed anew, what was handed in by those who may write and not read is sealed for those who may read, and all who
+// may read are sent the keys. Kinds that are named are gone through in any case, as are those of which it is known that
+// something is to be done. It may be ended at any time, and goes on the next time.
 func (h *Hub) Work(ctx context.Context, kinds ...Kind) iter.Seq2[Progress, error] {
 	return func(yield func(Progress, error) bool) {
 		if err := h.own("work"); err != nil {
 			yield(Progress{}, err)
 			return
 		}
-		if err := h.endExpired(ctx); err != nil {
+		stale, err := h.endExpired(ctx)
+		if err != nil {
 			yield(Progress{}, err)
 			return
 		}
+		kinds = append(stale, kinds...)
 		todo, err := h.unfinished(ctx)
 		if err != nil {
 			yield(Progress{}, err)
@@ -64,26 +66,30 @@ func (h *Hub) Work(ctx context.Context, kinds ...Kind) iter.Seq2[Progress, error
 	}
 }
 
-// endExpired revokes the permissions to read that have expired.
-func (h *Hub) endExpired(ctx context.Context) error {
+// endExpired revokes the permissions to read that have expired, and returns the kinds of those of which the keys were
+// sent before the vault secret was rotated.
+func (h *Hub) endExpired(ctx context.Context) (stale []Kind, err error) {
 	var ids []coffer.CommitRev
 	for g, err := range h.grantRecords(ctx) {
 		if errors.Is(err, coffer.Corrupt) {
 			continue
 		}
-		if err != nil {
-			return err
-		}
-		if g.expired(h.o.Now()) && g.reads() {
+		switch {
+		case err != nil:
+			return nil, err
+		case !g.reads():
+		case g.expired(h.o.Now()):
 			ids = append(ids, g.Object)
+		case g.stale:
+			stale = append(stale, g.kindOf())
 		}
 	}
 	for _, id := range ids {
 		if err := h.Revoke(ctx, id); err != nil && !errors.Is(err, coffer.Locked) {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return stale, nil
 }
 
 // workOn seals the objects of a kind anew. It reports whether to go on.
@@ -98,7 +104,7 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 		switch {
 		case err != nil:
 			p.Left++
-		case o.seal != nil && (!o.seal.keyed || o.seal.epoch < r.Epoch):
+		case o.seal != nil && (!o.seal.keyed || o.seal.former || o.seal.epoch < r.Epoch):
 			err := h.replace(ctx, o, json.RawMessage(o.Value), &PutOptions{}, &origin{Author: o.UpdatedBy, At: o.UpdatedAt})
 			if err != nil {
 				return yield(p, err)
