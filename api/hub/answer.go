@@ -109,7 +109,9 @@ func objects(ctx context.Context, h coffer.Hub, r *request, _ int64) (any, error
 	if err != nil {
 		return nil, err
 	}
-	a := objectsAnswer{head{schemaContext, objectQueryResponse}, make([]object, len(page.Objects)), skipToken(page.Skip), page.Watermark}
+	a := objectsAnswer{
+		head{schemaContext, objectQueryResponse}, make([]object, len(page.Objects)), skipToken(page.Skip), page.Watermark,
+	}
 	for i := range page.Objects {
 		a.Objects[i] = objectOf(&page.Objects[i])
 	}
@@ -134,7 +136,9 @@ func commits(ctx context.Context, h coffer.Hub, r *request, most int64) (any, er
 			q.Limit = n / 2
 			continue
 		}
-		a := commitsAnswer{head{schemaContext, commitQueryResponse}, make([]commit, len(page.Commits)), skipToken(page.Skip), page.Watermark}
+		a := commitsAnswer{
+			head{schemaContext, commitQueryResponse}, make([]commit, len(page.Commits)), skipToken(page.Skip), page.Watermark,
+		}
 		for i, c := range page.Commits {
 			a.Commits[i] = commitOf(c)
 		}

@@ -111,7 +111,8 @@ func TestClient(t *testing.T) {
 	w.host.revs, w.host.added = []coffer.CommitRev{rev, {1}}, 3
 	w.host.objects = &coffer.ObjectPage{Objects: []coffer.HubObject{{
 		Interface: "Collections", Context: "http://schema.org", Type: "MusicPlaylist", ID: rev, CreatedBy: alice, CreatedAt: at,
-		Sub: alice, Strategy: "basic", Meta: json.RawMessage(`{"title":"x","a":1}`), UpdatedBy: bob, UpdatedAt: at, Revision: rev, Deleted: true,
+		Sub: alice, Strategy: "basic", Meta: json.RawMessage(`{"title":"x","a":1}`), UpdatedBy: bob, UpdatedAt: at,
+		Revision: rev, Deleted: true,
 	}}, Skip: "more", Watermark: "mark"}
 	commits := &coffer.CommitPage{Commits: []*coffer.Commit{&commit}, Skip: "more", Watermark: "mark"}
 	w.host.commits = func(*coffer.CommitQuery) *coffer.CommitPage { return commits }
@@ -130,8 +131,14 @@ func TestClient(t *testing.T) {
 		Since: "w", Skip: "s", Limit: 7,
 	}
 	acts := []*coffer.HubAct{
-		{Interface: "Collections", Verb: "Add", Context: "a/b", Type: "t", Meta: json.RawMessage(`{"title":"x"}`), Payload: []json.RawMessage{json.RawMessage(`[1]`)}},
-		{Interface: "Collections", Verb: "Add", Type: "t", Meta: json.RawMessage(`{"title":"x"}`), Payload: []json.RawMessage{json.RawMessage(`1`), json.RawMessage(`{"data":1}`)}},
+		{
+			Interface: "Collections", Verb: "Add", Context: "a/b", Type: "t", Meta: json.RawMessage(`{"title":"x"}`),
+			Payload: []json.RawMessage{json.RawMessage(`[1]`)},
+		},
+		{
+			Interface: "Collections", Verb: "Add", Type: "t", Meta: json.RawMessage(`{"title":"x"}`),
+			Payload: []json.RawMessage{json.RawMessage(`1`), json.RawMessage(`{"data":1}`)},
+		},
 		{Interface: "Stores", Verb: "Update", Key: "k", Payload: []json.RawMessage{json.RawMessage(`"v"`)}},
 		{Interface: "Profile", Verb: "Request", ID: "i", Skip: 1, Take: 2, Filter: "a:b"},
 	}
@@ -164,7 +171,9 @@ func TestClient(t *testing.T) {
 			check(n, 3, err, "Adopt", []*coffer.Commit{&commit, &commit})
 			page, err := c.Objects(ctx, alice, objectQuery)
 			check(page, w.host.objects, err, "Objects", objectQuery)
-			for _, q := range []*coffer.CommitQuery{{}, {Objects: []coffer.CommitRev{rev}}, {Revisions: []coffer.CommitRev{rev}, Since: "w", Skip: "s", Limit: 7}} {
+			for _, q := range []*coffer.CommitQuery{
+				{}, {Objects: []coffer.CommitRev{rev}}, {Revisions: []coffer.CommitRev{rev}, Since: "w", Skip: "s", Limit: 7},
+			} {
 				got, err := c.Commits(ctx, alice, q)
 				check(got, commits, err, "Commits", q)
 			}
@@ -337,7 +346,9 @@ func TestFalseAnswers(t *testing.T) {
 			})
 		}, coffer.Corrupt},
 		{"another type", func(d *direct) *http.Response {
-			return answered(d, hubDID, hubKey, func(h map[string]any, r string) string { return strings.Replace(good(h, r), "Profile", "Stores", 1) })
+			return answered(d, hubDID, hubKey, func(h map[string]any, r string) string {
+				return strings.Replace(good(h, r), "Profile", "Stores", 1)
+			})
 		}, coffer.Corrupt},
 		{"not JSON", func(d *direct) *http.Response {
 			return answered(d, hubDID, hubKey, func(map[string]any, string) string { return "x" })
@@ -497,7 +508,8 @@ func TestOverHTTP(t *testing.T) {
 	if _, err := c.Describe(t.Context(), alice); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Write(t.Context(), alice, &coffer.Commit{Protected: "x", Payload: strings.Repeat("x", 1<<17), Signature: "x"}); !errors.Is(err, coffer.Invalid) {
+	large := &coffer.Commit{Protected: "x", Payload: strings.Repeat("x", 1<<17), Signature: "x"}
+	if _, err := c.Write(t.Context(), alice, large); !errors.Is(err, coffer.Invalid) {
 		t.Errorf("got %v", err)
 	}
 	at.Close()

@@ -15,7 +15,8 @@ func FuzzRequest(f *testing.F) {
 	rev := strings.Repeat("a", 64)
 	for _, s := range []string{
 		asked(writeRequest, `"commit":{"protected":"x","header":{"a":1},"payload":"","signature":"x"}`),
-		asked(objectQueryRequest, `"query":{"interface":"Profile","context":"c","type":"t","object_id":["`+rev+`"],"filters":[{"type":"eq","field":"a","value":"b"}],"skip_token":null}`),
+		asked(objectQueryRequest, `"query":{"interface":"Profile","context":"c","type":"t","object_id":["`+rev+`"],`+
+			`"filters":[{"type":"eq","field":"a","value":"b"}],"skip_token":null}`),
 		asked(commitQueryRequest, `"query":{"revision":["`+rev+`"],"limit":3}`),
 		asked(adoptRequest, `"commits":[{"protected":"x","payload":"x","signature":"x"}]`),
 		spoken("Collections/Add", `"request":{"schema":"a/b"},"meta":{"title":"x"},"payload":[1,{"a":2}]`),
@@ -90,7 +91,8 @@ func FuzzAnswer(f *testing.F) {
 		`{"@type":"WriteResponse","revisions":["` + strings.Repeat("a", 64) + `"]}`,
 		`{"@type":"ObjectQueryResponse","objects":[{"created_at":"2019-03-29T08:00:00.000Z","meta":{}}],"skip_token":null}`,
 		`{"@type":"CommitQueryResponse","commits":[{"protected":"x","payload":"x","signature":"x"}],"skip_token":"x"}`,
-		`{"@type":"ErrorResponse","error_code":"bad_request","target":"a\nb","inner_error":{"timestamp":"2019-03-29T08:00:00.000Z","kind":"locked"}}`,
+		`{"@type":"ErrorResponse","error_code":"bad_request","target":"a\nb",` +
+			`"inner_error":{"timestamp":"2019-03-29T08:00:00.000Z","kind":"locked"}}`,
 		`{"@type":"Profile/Response","response":{"requestHash":"x"},"payload":[{"id":"1","meta":{"id":"1","a":2},"data":1}]}`,
 	} {
 		f.Add([]byte(s))

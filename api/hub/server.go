@@ -247,13 +247,13 @@ func (c *call) post() error {
 	}
 	if m.Token == "" {
 		c.route = tokenRoute
-		return c.reply(ctx, []byte(c.tokens.issue(m.Signer(), c.o.Now())))
+		return c.reply([]byte(c.tokens.issue(m.Signer(), c.o.Now())))
 	}
 	b, err := c.perform(ctx, m)
 	if err != nil {
 		return err
 	}
-	return c.reply(ctx, b)
+	return c.reply(b)
 }
 
 // A body may take so long, and so much longer for its size: a slow one holds memory and a connection. What is left of
@@ -284,9 +284,9 @@ func (c *call) read() (string, error) {
 	return b.String(), nil
 }
 
-// reply answers in an envelope.
-func (c *call) reply(ctx context.Context, payload []byte) error {
-	e, err := c.from.by.seal(ctx, header{Nonce: c.from.nonce}, payload, c.from.to)
+// reply answers in an envelope, also that there was no time.
+func (c *call) reply(payload []byte) error {
+	e, err := c.from.by.seal(c.r.Context(), header{Nonce: c.from.nonce}, payload, c.from.to)
 	if err != nil {
 		return coffer.E("answer", coffer.KindOf(err), err)
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -135,7 +136,10 @@ func TestInTheClear(t *testing.T) {
 		t.Errorf("OPTIONS: %d %v", a.Code, a.Header())
 	}
 	// Nothing that the answer could be encrypted to.
-	l := letter{from: "did:test:mute#Ed25519", to: hubDID + "#X25519", payload: strings.ReplaceAll(asked(objectQueryRequest, query1), modern, "did:test:mute")}
+	l := letter{
+		from: "did:test:mute#Ed25519", to: hubDID + "#X25519",
+		payload: strings.ReplaceAll(asked(objectQueryRequest, query1), modern, "did:test:mute"),
+	}
 	inClear(t, w.post(w.sealed(t, l)), 400, badRequest)
 	for _, key := range []any{"x", map[string]any{}, w.known[alice].Public(alice + "#key-1"), w.known[modern].Public(modern + "#Ed25519")} {
 		l.header = map[string]any{replyKeyID: key}
@@ -210,22 +214,50 @@ func TestBadRequests(t *testing.T) {
 		{"null", `null`, badRequest, "@type"},
 		{"not UTF-8", asked(objectQueryRequest, "\"purpose\":\"\xff\""), badRequest, ""},
 		{"repeated", asked(objectQueryRequest, query1+`,"iss":"`+modern+`"`), badRequest, ""},
-		{"repeated below", asked(objectQueryRequest, `"query":{"interface":"Profile","interface":"Profile"}`), badRequest, ""},
+		{
+			"repeated below",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","interface":"Profile"}`),
+			badRequest, "",
+		},
 		{"deep", asked(objectQueryRequest, `"meta":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)), badRequest, ""},
 		{"no type", strings.Replace(asked(objectQueryRequest, query1), `"@type"`, `"type"`, 1), badRequest, "@type"},
 		{"unknown type", asked("DropRequest", query1), badRequest, "@type"},
 		{"type of another type", `{"@type":5}`, badRequest, "@type"},
-		{"no context", strings.Replace(asked(objectQueryRequest, query1), `"@context"`, `"x"`, 1), badRequest, "@context"},
-		{"other context", strings.Replace(asked(objectQueryRequest, query1), `/0.1"`, `/0.2"`, 1), badRequest, "@context"},
+		{
+			"no context",
+			strings.Replace(asked(objectQueryRequest, query1), `"@context"`, `"x"`, 1),
+			badRequest, "@context",
+		},
+		{
+			"other context",
+			strings.Replace(asked(objectQueryRequest, query1), `/0.1"`, `/0.2"`, 1),
+			badRequest, "@context",
+		},
 		{"context list", `{"@context":["x"]}`, badRequest, "@context"},
 		{"no iss", strings.Replace(asked(objectQueryRequest, query1), `"iss"`, `"x"`, 1), badRequest, "iss"},
 		{"no sub", strings.Replace(asked(objectQueryRequest, query1), `"sub"`, `"x"`, 1), badRequest, "sub"},
 		{"no aud", strings.Replace(asked(objectQueryRequest, query1), `"aud"`, `"x"`, 1), badRequest, "aud"},
-		{"sub a number", strings.Replace(asked(objectQueryRequest, query1), `"sub":"`+alice+`"`, `"sub":7`, 1), badRequest, "sub"},
-		{"long sub", strings.Replace(asked(objectQueryRequest, query1), alice, alice+strings.Repeat("x", maxDID), 1), badRequest, "sub"},
-		{"iss of another", strings.Replace(asked(objectQueryRequest, query1), modern, alice, 1), permissionsRequired, "iss"},
+		{
+			"sub a number",
+			strings.Replace(asked(objectQueryRequest, query1), `"sub":"`+alice+`"`, `"sub":7`, 1),
+			badRequest, "sub",
+		},
+		{
+			"long sub",
+			strings.Replace(asked(objectQueryRequest, query1), alice, alice+strings.Repeat("x", maxDID), 1),
+			badRequest, "sub",
+		},
+		{
+			"iss of another",
+			strings.Replace(asked(objectQueryRequest, query1), modern, alice, 1),
+			permissionsRequired, "iss",
+		},
 		{"aud of another", strings.Replace(asked(objectQueryRequest, query1), hubDID, other, 1), badRequest, "aud"},
-		{"long purpose", asked(objectQueryRequest, query1+`,"purpose":"`+strings.Repeat("x", 257)+`"`), badRequest, "purpose"},
+		{
+			"long purpose",
+			asked(objectQueryRequest, query1+`,"purpose":"`+strings.Repeat("x", 257)+`"`),
+			badRequest, "purpose",
+		},
 		{"fields", asked(commitQueryRequest, `"fields":["rev"]`), coffer.NotImplemented, "fields"},
 
 		{"no query", asked(objectQueryRequest, ""), badRequest, "query"},
@@ -233,40 +265,136 @@ func TestBadRequests(t *testing.T) {
 		{"query a text", asked(objectQueryRequest, `"query":"x"`), badRequest, "query"},
 		{"no interface", asked(objectQueryRequest, `"query":{}`), badRequest, "query.interface"},
 		{"interface a number", asked(objectQueryRequest, `"query":{"interface":1}`), badRequest, "query.interface"},
-		{"context alone", asked(objectQueryRequest, `"query":{"interface":"Profile","context":"x"}`), badRequest, "query.context, query.type"},
-		{"type alone", asked(objectQueryRequest, `"query":{"interface":"Profile","type":"x"}`), badRequest, "query.context, query.type"},
-		{"type a list", asked(objectQueryRequest, `"query":{"interface":"Profile","context":"x","type":["x"]}`), badRequest, "query.type"},
-		{"object_id a text", asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":"`+rev+`"}`), badRequest, "query.object_id"},
-		{"object_id of numbers", asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":[1]}`), badRequest, "query.object_id[0]"},
-		{"object_id malformed", asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":["`+rev+`","A"]}`), badRequest, "query.object_id[1]"},
-		{"object_id empty", asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":[]}`), badRequest, "query.object_id"},
-		{"many object_ids", asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":[`+many(101, `"`+rev+`"`)+`]}`), badRequest, "query.object_id"},
-		{"far too many", asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":[`+many(1001, `"`+rev+`"`)+`]}`), badRequest, "query.object_id"},
-		{"skip_token a number", asked(objectQueryRequest, `"query":{"interface":"Profile","skip_token":1}`), badRequest, "query.skip_token"},
-		{"filters a map", asked(objectQueryRequest, `"query":{"interface":"Profile","filters":{}}`), badRequest, "query.filters"},
-		{"filter a text", asked(objectQueryRequest, `"query":{"interface":"Profile","filters":["x"]}`), badRequest, "query.filters[0]"},
-		{"filter without field", asked(objectQueryRequest, `"query":{"interface":"Profile","filters":[{"type":"eq","value":"x"}]}`), badRequest, "query.filters[0].field"},
-		{"filter's value", asked(objectQueryRequest, `"query":{"interface":"Profile","filters":[{"type":"eq","field":"x","value":1}]}`), badRequest, "query.filters[0].value"},
-		{"many filters", asked(objectQueryRequest, `"query":{"interface":"Profile","filters":[`+many(17, `{"type":"eq","field":"x","value":"x"}`)+`]}`), badRequest, "query.filters"},
+		{
+			"context alone",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","context":"x"}`),
+			badRequest, "query.context, query.type",
+		},
+		{
+			"type alone",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","type":"x"}`),
+			badRequest, "query.context, query.type",
+		},
+		{
+			"type a list",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","context":"x","type":["x"]}`),
+			badRequest, "query.type",
+		},
+		{
+			"object_id a text",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":"`+rev+`"}`),
+			badRequest, "query.object_id",
+		},
+		{
+			"object_id of numbers",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":[1]}`),
+			badRequest, "query.object_id[0]",
+		},
+		{
+			"object_id malformed",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":["`+rev+`","A"]}`),
+			badRequest, "query.object_id[1]",
+		},
+		{
+			"object_id empty",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":[]}`),
+			badRequest, "query.object_id",
+		},
+		{
+			"many object_ids",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":[`+many(101, `"`+rev+`"`)+`]}`),
+			badRequest, "query.object_id",
+		},
+		{
+			"far too many",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":[`+many(1001, `"`+rev+`"`)+`]}`),
+			badRequest, "query.object_id",
+		},
+		{
+			"skip_token a number",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","skip_token":1}`),
+			badRequest, "query.skip_token",
+		},
+		{
+			"filters a map",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","filters":{}}`),
+			badRequest, "query.filters",
+		},
+		{
+			"filter a text",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","filters":["x"]}`),
+			badRequest, "query.filters[0]",
+		},
+		{
+			"filter without field",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","filters":[{"type":"eq","value":"x"}]}`),
+			badRequest, "query.filters[0].field",
+		},
+		{
+			"filter's value",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","filters":[{"type":"eq","field":"x","value":1}]}`),
+			badRequest, "query.filters[0].value",
+		},
+		{
+			"many filters",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","filters":[`+many(17, `{"type":"eq","field":"x","value":"x"}`)+`]}`),
+			badRequest, "query.filters",
+		},
 		{"limit", asked(objectQueryRequest, `"query":{"interface":"Profile","limit":-1}`), badRequest, "query.limit"},
-		{"limit a text", asked(objectQueryRequest, `"query":{"interface":"Profile","limit":"1"}`), badRequest, "query.limit"},
-		{"huge limit", asked(objectQueryRequest, `"query":{"interface":"Profile","limit":1e99}`), badRequest, "query.limit"},
-		{"long filter", asked(objectQueryRequest, `"query":{"interface":"Profile","filter":"`+strings.Repeat("x", maxFilter+1)+`"}`), badRequest, "query.filter"},
-		{"both", asked(commitQueryRequest, `"query":{"object_id":["`+rev+`"],"revision":["`+rev+`"]}`), coffer.NotImplemented, "query.object_id, query.revision"},
-		{"revision malformed", asked(commitQueryRequest, `"query":{"revision":["`+strings.ToUpper(rev)+`"]}`), badRequest, "query.revision[0]"},
+		{
+			"limit a text",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","limit":"1"}`),
+			badRequest, "query.limit",
+		},
+		{
+			"huge limit",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","limit":1e99}`),
+			badRequest, "query.limit",
+		},
+		{
+			"long filter",
+			asked(objectQueryRequest, `"query":{"interface":"Profile","filter":"`+strings.Repeat("x", maxFilter+1)+`"}`),
+			badRequest, "query.filter",
+		},
+		{
+			"both",
+			asked(commitQueryRequest, `"query":{"object_id":["`+rev+`"],"revision":["`+rev+`"]}`),
+			coffer.NotImplemented, "query.object_id, query.revision",
+		},
+		{
+			"revision malformed",
+			asked(commitQueryRequest, `"query":{"revision":["`+strings.ToUpper(rev)+`"]}`),
+			badRequest, "query.revision[0]",
+		},
 		{"revision empty", asked(commitQueryRequest, `"query":{"revision":[]}`), badRequest, "query.revision"},
 
 		{"no commit", asked(writeRequest, ""), badRequest, "commit"},
 		{"commit a text", asked(writeRequest, `"commit":"x"`), badRequest, "commit"},
 		{"no protected", asked(writeRequest, `"commit":{"payload":"","signature":"x"}`), badRequest, "commit.protected"},
-		{"protected a map", asked(writeRequest, `"commit":{"protected":{},"payload":"","signature":"x"}`), badRequest, "commit.protected"},
+		{
+			"protected a map",
+			asked(writeRequest, `"commit":{"protected":{},"payload":"","signature":"x"}`),
+			badRequest, "commit.protected",
+		},
 		{"no payload", asked(writeRequest, `"commit":{"protected":"x","signature":"x"}`), badRequest, "commit.payload"},
 		{"no signature", asked(writeRequest, `"commit":{"protected":"x","payload":"x"}`), badRequest, "commit.signature"},
-		{"header a text", asked(writeRequest, `"commit":{"protected":"x","payload":"x","signature":"x","header":"x"}`), badRequest, "commit.header"},
-		{"further member", asked(writeRequest, `"commit":{"protected":"x","payload":"x","signature":"x","rev":"x"}`), badRequest, "commit"},
+		{
+			"header a text",
+			asked(writeRequest, `"commit":{"protected":"x","payload":"x","signature":"x","header":"x"}`),
+			badRequest, "commit.header",
+		},
+		{
+			"further member",
+			asked(writeRequest, `"commit":{"protected":"x","payload":"x","signature":"x","rev":"x"}`),
+			badRequest, "commit",
+		},
 		{"no commits", asked(adoptRequest, ""), badRequest, "commits"},
 		{"commits a map", asked(adoptRequest, `"commits":{}`), badRequest, "commits"},
-		{"second commit", asked(adoptRequest, `"commits":[{"protected":"x","payload":"x","signature":"x"},{}]`), badRequest, "commits[1].protected"},
+		{
+			"second commit",
+			asked(adoptRequest, `"commits":[{"protected":"x","payload":"x","signature":"x"},{}]`),
+			badRequest, "commits[1].protected",
+		},
 		{"many commits", asked(adoptRequest, `"commits":[`+many(1001, `{}`)+`]`), badRequest, "commits"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -288,12 +416,19 @@ func TestErrorsOfTheHost(t *testing.T) {
 		reported     bool
 	}{
 		{coffer.Errorf("x", coffer.Invalid, "no"), badRequest, "", coffer.Invalid, false},
-		{coffer.E("x", coffer.Invalid, &coffer.Fault{Target: "commit.protected.sub", Reason: "no"}), badRequest, "commit.protected.sub", coffer.Invalid, false},
-		{coffer.E("x", coffer.Invalid, &coffer.Fault{Code: coffer.NotImplemented, Reason: "no"}), coffer.NotImplemented, "", coffer.Invalid, false},
+		{
+			coffer.E("x", coffer.Invalid, &coffer.Fault{Target: "commit.protected.sub", Reason: "no"}),
+			badRequest, "commit.protected.sub", coffer.Invalid, false,
+		},
+		{
+			coffer.E("x", coffer.Invalid, &coffer.Fault{Code: coffer.NotImplemented, Reason: "no"}),
+			coffer.NotImplemented, "", coffer.Invalid, false,
+		},
 		{coffer.E("x", coffer.Denied, nil), permissionsRequired, "", coffer.Denied, false},
 		{coffer.Errorf("x", coffer.NotExist, "no"), notFound, "", coffer.NotExist, false},
 		{coffer.Errorf("x", coffer.Exhausted, "no"), tooManyRequests, "", coffer.Exhausted, false},
 		{coffer.Errorf("x", coffer.Unavailable, "no"), temporarilyUnavailable, "", coffer.Unavailable, false},
+		{context.DeadlineExceeded, temporarilyUnavailable, "", coffer.Unavailable, false},
 		{coffer.Errorf("x", coffer.Locked, "no"), badRequest, "", coffer.Locked, false},
 		{coffer.Errorf("x", coffer.Conflict, "no"), badRequest, "", coffer.Conflict, false},
 		{coffer.Errorf("x", coffer.Corrupt, "a secret"), serverError, "", coffer.Corrupt, true},
@@ -339,7 +474,8 @@ func TestAnswers(t *testing.T) {
 	w.host.revs, w.host.added = []coffer.CommitRev{rev}, 3
 	w.host.objects = &coffer.ObjectPage{Objects: []coffer.HubObject{{
 		Interface: "Collections", Context: "http://schema.org", Type: "MusicPlaylist", ID: rev, CreatedBy: alice, CreatedAt: at,
-		Sub: alice, Strategy: "basic", Meta: json.RawMessage(`{"title":"x"}`), UpdatedBy: bob, UpdatedAt: at, Revision: rev, Deleted: true,
+		Sub: alice, Strategy: "basic", Meta: json.RawMessage(`{"title":"x"}`), UpdatedBy: bob, UpdatedAt: at,
+		Revision: rev, Deleted: true,
 	}}, Skip: "more"}
 	w.host.commits = func(*coffer.CommitQuery) *coffer.CommitPage {
 		return &coffer.CommitPage{Commits: []*coffer.Commit{&c}, Watermark: "mark"}
@@ -360,7 +496,10 @@ func TestAnswers(t *testing.T) {
 				`"updated_by":"did:test:bob","updated_at":"2019-03-29T08:00:00.000Z","revision":"` + rev.String() +
 				`","deleted":true}],"skip_token":"more"}`,
 		},
-		{asked(commitQueryRequest, ""), "Commits", head + `"CommitQueryResponse","commits":[` + commitJSON + `],"skip_token":null,"watermark":"mark"}`},
+		{
+			asked(commitQueryRequest, ""), "Commits",
+			head + `"CommitQueryResponse","commits":[` + commitJSON + `],"skip_token":null,"watermark":"mark"}`,
+		},
 		{asked(adoptRequest, `"commits":[`+commitJSON+`]`), "Adopt", head + `"AdoptResponse","added":3}`},
 		{
 			asked(descriptionRequest, ""), "Describe", head + `"DescriptionResponse","kinds":[{"interface":"Profile","context":"c",` +

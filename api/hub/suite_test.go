@@ -45,7 +45,8 @@ func TestSuite(t *testing.T) {
 
 const hubDID = "did:web:hub.example"
 
-// newPlace makes a place on a store of its own, kept by the hub with these keys. Its clock is ahead by so many nanoseconds.
+// newPlace makes a place on a store of its own, kept by the hub with these keys. Its clock is ahead by so many
+// nanoseconds.
 func newPlace(
 	t testing.TB, keys *keyring.JWKSet, people map[string]requester, limits hubtest.Limits, ahead *atomic.Int64,
 ) *hubtest.Place {

@@ -21,8 +21,8 @@ var verbs = map[string]coffer.Verb{
 	"execute": coffer.ExecuteVerb,
 }
 
-// later are the verbs by the names of 2018-07. Who uses them has payloads and answers in the form of that time, where an
-// object stands beside its meta: {"meta": …, "data": …}.
+// later are the verbs by the names of 2018-07. Who uses them has payloads and answers in the form of that time, where
+// an object stands beside its meta: {"meta": …, "data": …}.
 var later = map[coffer.Verb]string{
 	coffer.AddVerb: "Create", coffer.RequestVerb: "Read", coffer.UpdateVerb: "Update", coffer.RemoveVerb: "Delete",
 	coffer.ExecuteVerb: "Execute",

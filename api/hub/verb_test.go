@@ -33,21 +33,30 @@ func TestActs(t *testing.T) {
 		want                 coffer.HubAct
 	}{
 		{"Collections/Add", `"request":{"schema":"schema.org/MusicPlaylist"},"meta":{"title":"x"},"payload":{"name":"x"}`, coffer.HubAct{
-			Interface: "Collections", Verb: "Add", Context: "schema.org", Type: "MusicPlaylist", Meta: json.RawMessage(`{"title":"x"}`), Payload: raw(`{"name":"x"}`),
+			Interface: "Collections", Verb: "Add", Context: "schema.org", Type: "MusicPlaylist",
+			Meta: json.RawMessage(`{"title":"x"}`), Payload: raw(`{"name":"x"}`),
 		}},
-		{"collections/CREATE", `"request":{"schema":"http://schema.org","type":"MusicPlaylist"},"payload":{"meta":{"title":"x"},"data":{"name":"x"}}`, coffer.HubAct{
-			Interface: "Collections", Verb: "Add", Context: "http://schema.org", Type: "MusicPlaylist", Meta: json.RawMessage(`{"title":"x"}`), Payload: raw(`{"name":"x"}`),
+		{"collections/CREATE", `"request":{"schema":"http://schema.org","type":"MusicPlaylist"},` +
+			`"payload":{"meta":{"title":"x"},"data":{"name":"x"}}`, coffer.HubAct{
+			Interface: "Collections", Verb: "Add", Context: "http://schema.org", Type: "MusicPlaylist",
+			Meta: json.RawMessage(`{"title":"x"}`), Payload: raw(`{"name":"x"}`),
 		}},
 		{"Permissions/Add", `"payload":[{"a":1},"b"]`, coffer.HubAct{Interface: "Permissions", Verb: "Add", Payload: raw(`{"a":1}`, `"b"`)}},
-		{"Actions/Add", `"payload":{"data":1,"further":2}`, coffer.HubAct{Interface: "Actions", Verb: "Add", Payload: raw(`{"data":1,"further":2}`)}},
+		{"Actions/Add", `"payload":{"data":1,"further":2}`, coffer.HubAct{
+			Interface: "Actions", Verb: "Add", Payload: raw(`{"data":1,"further":2}`),
+		}},
 		{"Collections/Request", `"request":{"collection":"http://schema.org/Game","skip":3,"take":4,"filter":"a:b"}`, coffer.HubAct{
 			Interface: "Collections", Verb: "Request", Context: "http://schema.org", Type: "Game", Skip: 3, Take: 4, Filter: "a:b",
 		}},
 		{"Collections/Read", `"filter":"a:b"`, coffer.HubAct{Interface: "Collections", Verb: "Request", Filter: "a:b"}},
 		{"Profile/Request", ``, coffer.HubAct{Interface: "Profile", Verb: "Request"}},
 		{"Stores/Request", `"request":{"key":"k"}`, coffer.HubAct{Interface: "Stores", Verb: "Request", Key: "k"}},
-		{"Stores/Update", `"request":{"key":"k"},"payload":{"data":"v"}`, coffer.HubAct{Interface: "Stores", Verb: "Update", Key: "k", Payload: raw(`"v"`)}},
-		{"Collections/Update", `"request":{"id":"i"},"payload":[{"a":1}]`, coffer.HubAct{Interface: "Collections", Verb: "Update", ID: "i", Payload: raw(`{"a":1}`)}},
+		{"Stores/Update", `"request":{"key":"k"},"payload":{"data":"v"}`, coffer.HubAct{
+			Interface: "Stores", Verb: "Update", Key: "k", Payload: raw(`"v"`),
+		}},
+		{"Collections/Update", `"request":{"id":"i"},"payload":[{"a":1}]`, coffer.HubAct{
+			Interface: "Collections", Verb: "Update", ID: "i", Payload: raw(`{"a":1}`),
+		}},
 		{"Collections/Remove", `"request":{"id":"i"}`, coffer.HubAct{Interface: "Collections", Verb: "Remove", ID: "i"}},
 		{"Collections/Delete", `"request":{"id":"i"}`, coffer.HubAct{Interface: "Collections", Verb: "Remove", ID: "i"}},
 		{"Services/Execute", `"request":{"schema":"Booking"}`, coffer.HubAct{Interface: "Services", Verb: "Execute", Type: "Booking"}},
@@ -65,7 +74,8 @@ func TestActs(t *testing.T) {
 			if strings.HasSuffix(row.requestType, "Delete") {
 				payload = `{"success":true}`
 			}
-			want := `{"@type":"` + row.want.Interface + `/Response","response":{"requestHash":"` + requestHash([]byte(request)) + `"},"payload":` + payload + `}`
+			want := `{"@type":"` + row.want.Interface + `/Response","response":{"requestHash":"` +
+				requestHash([]byte(request)) + `"},"payload":` + payload + `}`
 			if text != want {
 				t.Errorf("got  %s\nwant %s", text, want)
 			}
@@ -107,11 +117,19 @@ func TestBadActs(t *testing.T) {
 		{"take a text", spoken("Profile/Request", `"request":{"take":"1"}`), badRequest, "request.take"},
 		{"schema", spoken("Profile/Request", `"request":{"schema":"http://schema.org/"}`), badRequest, "request.schema"},
 		{"schema a list", spoken("Profile/Request", `"request":{"schema":["x"]}`), badRequest, "request.schema"},
-		{"long key", spoken("Stores/Request", `"request":{"key":"`+strings.Repeat("x", maxText+1)+`"}`), badRequest, "request.key"},
+		{
+			"long key",
+			spoken("Stores/Request", `"request":{"key":"`+strings.Repeat("x", maxText+1)+`"}`),
+			badRequest, "request.key",
+		},
 		{"request a text", spoken("Profile/Request", `"request":"x"`), badRequest, "request"},
 		{"meta a text", spoken("Profile/Add", `"meta":"x"`), badRequest, "meta"},
 		{"meta in payload", spoken("Profile/Create", `"payload":{"meta":"x","data":{}}`), badRequest, "payload.meta"},
-		{"many objects", spoken("Collections/Add", `"payload":[`+strings.Repeat("1,", maxList)+`1]`), badRequest, "payload"},
+		{
+			"many objects",
+			spoken("Collections/Add", `"payload":[`+strings.Repeat("1,", maxList)+`1]`),
+			badRequest, "payload",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			text := w.ask(t, row.payload)
