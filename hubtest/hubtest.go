@@ -76,6 +76,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		{"H-11 a grant ends by itself, or not before it may", (*story).expiry},
 		{"H-12 each of the 16 combinations of CRUD", (*story).combinations},
 		{"H-12 the same where no commits are in sight", (*story).verbCombinations},
+		{"H-12 random lives", (*story).lives},
 		{"H-13 an owner may do everything, a stranger nothing", (*story).ownerMayAll},
 		{"H-14 who had access to what, and when", (*story).audit},
 		{"H-15 the state does not follow from the order of arrival", (*story).anyOrder},
