@@ -483,6 +483,21 @@ func (s *story) storeLimits() {
 	s.remove(bob, store(bob, "2"), last)
 	s.create(bob, store(bob, "4"), "x")
 
+	// A value that grows patch by patch is as large as what it has become.
+	patched := members{"commit_strategy": "json-merge-patch"}
+	s.permitStore(&s.Dave, members{"max_bytes": 1000})
+	grown := s.commit(&s.Dave, store(&s.Dave, "a"), `{}`, patched)
+	err := s.try(&s.Dave, grown)
+	for i := 0; i < 20 && err == nil; i++ {
+		value := s.json(members{strconv.Itoa(i): strings.Repeat("x", 300)})
+		err = s.try(&s.Dave, s.commit(&s.Dave, store(&s.Dave, "a"), value, patched, updating(grown.Rev())))
+	}
+	if err == nil {
+		s.Error("a Store grows beyond its limit by patches")
+	} else if !errors.Is(err, coffer.Invalid) { // a hub may refuse the strategy here
+		s.refused(err, coffer.Exhausted, "")
+	}
+
 	s.permitStore(carol)
 	if n := s.Limits.StoreKeys; n > 0 {
 		for i := range n {
