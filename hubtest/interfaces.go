@@ -488,7 +488,7 @@ func (s *story) storeLimits() {
 	s.permitStore(&s.Dave, members{"max_bytes": 1000})
 	grown := s.commit(&s.Dave, store(&s.Dave, "a"), `{}`, patched)
 	err := s.try(&s.Dave, grown)
-	for i := 0; i < 20 && err == nil; i++ {
+	for i := 0; i < 6 && err == nil; i++ {
 		value := s.json(members{strconv.Itoa(i): strings.Repeat("x", 300)})
 		err = s.try(&s.Dave, s.commit(&s.Dave, store(&s.Dave, "a"), value, patched, updating(grown.Rev())))
 	}
