@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -730,5 +731,179 @@ func TestRotatedVaultSecret(t *testing.T) {
 	}
 	for range alice.Work(ctx) {
 		t.Error("there is work left")
+	}
+}
+
+// A device hears of what another one revoked.
+func TestRevocationOnAnotherDevice(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice, phone := w.open("alice", "alice"), w.open("alice", "alice")
+	var grants []coffer.CommitRev
+	for _, name := range []string{"bob", "carol"} {
+		grants = append(grants, must(alice.Grant(ctx, hub.Permission{
+			Grantee: w.ring(name).DID(), Kind: playlists, Allow: "-R--",
+		}))(t))
+	}
+	must(phone.Put(ctx, playlists, playlist{Name: "before"}, nil))(t)
+	lax := w.open("bob", "alice", func(o *hub.Options) { o.Hub = traitor{o.Hub, w.as("alice", "")} })
+	names(t, lax, playlists, nil)                // he has the keys of then
+	for i, h := range []*hub.Hub{alice, phone} { // each ends an epoch
+		w.advance(time.Minute)
+		if err := h.Revoke(ctx, grants[i]); err != nil {
+			t.Fatal(err)
+		}
+		w.advance(time.Minute)
+		id := must(phone.Put(ctx, playlists, playlist{Name: "after"}, nil))(t)
+		want(t, lax.Get(ctx, playlists, id, new(playlist)), coffer.Denied)
+		if p := must(hub.Get[playlist](ctx, alice, playlists, id))(t); p.Name != "after" {
+			t.Errorf("got %+v", p)
+		}
+	}
+	// Work that was interrupted goes on.
+	for range alice.Work(ctx) {
+		break
+	}
+	seen := 0
+	for p, err := range phone.Work(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = p.Seen
+	}
+	if seen != 3 {
+		t.Errorf("went through %d objects", seen)
+	}
+}
+
+func TestGrantsThatAreRestricted(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice, carol := w.open("alice", "alice"), w.open("carol", "alice")
+	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("carol").DID(), Kind: playlists, Allow: "CR--"}))(t)
+	must(alice.Put(ctx, playlists, playlist{Name: "by Alice"}, &hub.PutOptions{Tags: []string{"shared"}}))(t)
+	must(carol.Put(ctx, playlists, playlist{Name: "by Carol"}, nil))(t)
+	for _, c := range []struct {
+		p    hub.Permission
+		want []string
+		late bool // of what comes later he reads what is like it
+	}{
+		{hub.Permission{CreatedBy: w.ring("carol").DID()}, []string{"by Carol"}, true},
+		{hub.Permission{Filter: "meta.tags:shared"}, []string{"by Alice"}, false},
+	} {
+		c.p.Grantee, c.p.Kind, c.p.Allow = w.ring("bob").DID(), playlists, "-R--"
+		id := must(alice.Grant(ctx, c.p))(t)
+		w.advance(2 * time.Second)
+		bob := w.open("bob", "alice")
+		if got := names(t, bob, playlists, nil); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: reads %q", c.p, got)
+		}
+		if c.late {
+			late := must(carol.Put(ctx, playlists, playlist{Name: "late"}, nil))(t)
+			want(t, bob.Get(ctx, playlists, late, new(playlist)), coffer.Denied)
+			for _, err := range alice.Work(ctx, playlists) {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.advance(2 * time.Second)
+			if got := names(t, bob, playlists, nil); !slices.Equal(got, append(c.want, "late")) {
+				t.Errorf("%+v: after the work reads %q", c.p, got)
+			}
+		}
+		if err := alice.Revoke(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	held := must(alice.Grant(ctx, hub.Permission{
+		Grantee: w.ring("bob").DID(), Kind: playlists, Allow: "-R--", NotRevocableBefore: w.now().Add(time.Hour),
+	}))(t)
+	want(t, alice.Revoke(ctx, held), coffer.Locked)
+	w.advance(2 * time.Hour)
+	if err := alice.Revoke(ctx, held); err != nil {
+		t.Error(err)
+	}
+
+	// A program that knows plain text only is sent no keys, and none when others are.
+	plain := must(alice.Grant(ctx, hub.Permission{
+		Grantee: w.ring("bob").DID(), Kind: playlists, Allow: "-R--", Plain: true,
+	}))(t)
+	for _, err := range alice.Work(ctx, playlists) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.advance(2 * time.Second)
+	for o, err := range w.open("bob", "alice").Query(ctx, playlists, nil) {
+		if !errors.Is(err, coffer.Denied) {
+			t.Errorf("opened %+v, %v", o, err)
+		}
+	}
+	for g, err := range alice.Grants(ctx) {
+		if err != nil || g.Plain != (g.ID == plain) {
+			t.Errorf("got %+v, %v", g, err)
+		}
+	}
+	for _, p := range []hub.Permission{
+		{Grantee: "nobody", Kind: playlists, Allow: "-R--"},
+		{Grantee: w.ring("bob").DID(), Kind: playlists, Allow: "all"},
+		{Grantee: w.ring("bob").DID(), Allow: "-R--"},
+		{Grantee: coffer.Everybody, Kind: playlists, Allow: "C---"},
+		{Grantee: "did:jwk:eyJrdHkiOiJFQyJ9", Kind: playlists, Allow: "-R--"},
+	} {
+		_, err := alice.Grant(ctx, p)
+		want(t, err, coffer.Invalid)
+	}
+}
+
+func TestServicesAndDescription(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice := w.open("alice", "alice")
+	k := hub.Kind{Interface: coffer.ServicesInterface, Context: "openapis.org", Type: "OpenAPI"}
+	must(alice.Publish(ctx, k, map[string]string{"openapi": "3.1.0"}, nil))(t)
+	must(alice.Put(ctx, k, map[string]string{"openapi": "secret"}, nil))(t)
+	visible := func(h *hub.Hub) (n int) {
+		for o, err := range h.Services(ctx) {
+			if err != nil || o.Kind != k {
+				t.Errorf("got %+v, %v", o, err)
+			}
+			n++
+		}
+		return n
+	}
+	bob := w.open("bob", "alice")
+	if a, b := visible(alice), visible(bob); a != 2 || b != 1 {
+		t.Errorf("Alice sees %d services, Bob %d", a, b)
+	}
+	if d := must(alice.Describe(ctx))(t); len(d.Kinds) == 0 {
+		t.Error("nothing is described")
+	}
+}
+
+// Many goroutines use one Hub.
+func TestConcurrentUse(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice, bob := w.open("alice", "alice"), w.open("bob", "alice")
+	first := must(alice.Put(ctx, playlists, playlist{Name: "0"}, nil))(t)
+	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: playlists, Allow: "CRU-"}))(t)
+	var all sync.WaitGroup
+	for i := range 8 {
+		h := []*hub.Hub{alice, bob}[i%2]
+		all.Go(func() {
+			if _, err := h.Put(ctx, playlists, playlist{Name: fmt.Sprint(i)}, nil); err != nil {
+				t.Error(err)
+			}
+			if err := h.Replace(ctx, playlists, first, playlist{Name: fmt.Sprint(i)}, nil); err != nil {
+				t.Error(err)
+			}
+			for _, err := range h.Query(ctx, playlists, nil) {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := names(t, bob, playlists, nil); len(got) != 9 {
+		t.Errorf("there are %q", got)
 	}
 }

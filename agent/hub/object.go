@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
-	"reflect"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -289,15 +288,6 @@ func Put[T any](ctx context.Context, h *Hub, k Kind, value T) (coffer.CommitRev,
 func Get[T any](ctx context.Context, h *Hub, k Kind, id coffer.CommitRev) (value T, err error) {
 	err = h.Get(ctx, k, id, &value)
 	return value, err
-}
-
-// KindOf returns the kind of a context that is named like a Go type.
-func KindOf[T any](context string) Kind {
-	t := reflect.TypeFor[T]()
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	return Kind{Interface: coffer.CollectionsInterface, Context: context, Type: t.Name()}
 }
 
 // object returns what is known of an object without its value.
