@@ -61,7 +61,7 @@ func (s *story) paged() {
 		_, err := as.Hub.Objects(s.ctx, alice.DID, &q)
 		s.refused(err, coffer.Invalid, "")
 	}
-	s.permit(&s.Carol, "-R--", playlists)
+	toCarol := s.permit(&s.Carol, "-R--", playlists)
 	s.permit(bob, "-R--", games)
 	invalid(&s.Carol, func(*coffer.ObjectQuery) {})
 	invalid(bob, func(q *coffer.ObjectQuery) { q.Type = games.typ })
@@ -78,6 +78,24 @@ func (s *story) paged() {
 	}
 	invalid(bob, func(q *coffer.ObjectQuery) { q.Skip = p.Skip })
 
+	// Whose right has ended does not go on.
+	if p, err = s.Carol.Hub.Objects(s.ctx, alice.DID, q); err != nil || p.Skip == "" {
+		s.Fatalf("a page: %v", err)
+	}
+	of := &coffer.CommitQuery{Objects: want[:5], Limit: 2}
+	cs, err := s.Carol.Hub.Commits(s.ctx, alice.DID, of)
+	if err != nil || cs.Skip == "" {
+		s.Fatalf("a page: %v", err)
+	}
+	s.remove(alice, grants, toCarol)
+	next := *q
+	next.Skip = p.Skip
+	_, err = s.Carol.Hub.Objects(s.ctx, alice.DID, &next)
+	s.denied(err)
+	of.Skip = cs.Skip
+	_, err = s.Carol.Hub.Commits(s.ctx, alice.DID, of)
+	s.denied(err)
+
 	// Commits are paged alike.
 	var revs []coffer.CommitRev
 	whole := s.commits(alice, &coffer.CommitQuery{})
@@ -93,7 +111,7 @@ func (s *story) paged() {
 			s.Errorf("got %v in pages of %d, want %v", short(got), q.Limit, short(revs))
 		}
 	}
-	if len(whole) != 3+len(want)+4 {
+	if len(whole) != 3+len(want)+5 {
 		s.Errorf("%d commits", len(whole))
 	}
 	for _, skip := range []string{"x", rest.Skip} {
