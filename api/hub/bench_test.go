@@ -120,9 +120,19 @@ type sink struct {
 	body   []byte
 }
 
-func (s *sink) Header() http.Header         { return s.header }
-func (s *sink) Write(b []byte) (int, error) { s.body = append(s.body[:0], b...); return len(b), nil }
-func (s *sink) WriteHeader(int)             {}
+func (s *sink) Header() http.Header { return s.header }
+func (s *sink) WriteHeader(int)     {}
+
+func (s *sink) Write(b []byte) (int, error) {
+	s.body = append(s.body[:0], b...)
+	return len(b), nil
+}
+
+// WriteString copies as little as a connection does.
+func (s *sink) WriteString(text string) (int, error) {
+	s.body = append(s.body[:0], text...)
+	return len(text), nil
+}
 
 // inProcess carries requests to a server.
 type inProcess struct{ to http.Handler }
