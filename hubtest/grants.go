@@ -220,6 +220,44 @@ func (s *story) least() {
 	}
 }
 
+// manyGrants: however many grants somebody has, each counts, and no more than that.
+func (s *story) manyGrants() {
+	alice, bob := &s.Alice, &s.Bob
+	var want, rest, held []coffer.CommitRev
+	for i := range 150 {
+		id := s.create(alice, playlists, "x")
+		if i%10 == 7 {
+			rest = append(rest, id)
+			continue
+		}
+		want = append(want, id)
+		held = append(held, s.permit(bob, "-R--", playlists, members{"object_id": []string{id.String()}}))
+	}
+	// Some for objects that are not there.
+	for i := range byte(2) {
+		var elsewhere []string
+		for j := range byte(coffer.MaxQueryIDs) {
+			elsewhere = append(elsewhere, coffer.CommitRev{i, j}.String())
+		}
+		held = append(held, s.permit(bob, "-R--", playlists, members{"object_id": elsewhere}))
+	}
+	q := playlists.query()
+	q.Limit = 50
+	s.lists(bob, q, want...)
+	s.lists(bob, grants.query(), held...)
+	if err := s.tryCommits(bob, want[:coffer.MaxQueryIDs]...); err != nil {
+		s.Error(err)
+	}
+	for _, id := range rest {
+		s.denied(s.tryCommits(bob, id))
+	}
+	for i := range 100 {
+		s.remove(alice, grants, held[i])
+	}
+	s.lists(bob, q, want[100:]...)
+	s.denied(s.tryCommits(bob, want[0]))
+}
+
 // register: grants are made, listed, changed and ended by the owner alone, and count at once.
 func (s *story) register() {
 	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol

@@ -74,6 +74,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		{"H-11 what is no grant", (*story).badGrants},
 		{"H-11 a grant that was deleted never counts again", (*story).ended},
 		{"H-11 a grant ends by itself, or not before it may", (*story).expiry},
+		{"H-11 many grants", (*story).manyGrants},
 		{"H-12 each of the 16 combinations of CRUD", (*story).combinations},
 		{"H-12 the same where no commits are in sight", (*story).verbCombinations},
 		{"H-12 random lives", (*story).lives},
