@@ -15,9 +15,12 @@ import (
 
 // actionMeta is what the hub understands of the meta of an action.
 type actionMeta struct {
-	State  *string `json:"state"`
-	Thread *string `json:"thread"`
-	Parent *string `json:"parent"`
+	state, thread, parent *string
+}
+
+// read reads it; false if it is of the wrong form.
+func (m *actionMeta) read(meta json.RawMessage) bool {
+	return meta == nil || exact(meta, members{"state": &m.state, "thread": &m.thread, "parent": &m.parent})
 }
 
 // The states of an action.
@@ -36,11 +39,11 @@ func actionCounts(p *grant.Permission, a *grant.Ask) bool {
 // acceptAction checks threads and states, and holds strangers to their bounds.
 func acceptAction(ctx context.Context, h *hub, v *view, r *row, c *merge.Commit, by *standing) error {
 	var m actionMeta
-	if c.Header.Meta != nil && json.Unmarshal(c.Header.Meta, &m) != nil {
+	if !m.read(c.Header.Meta) {
 		return invalid("commit.protected.meta", "state, thread and parent are texts")
 	}
-	if m.State != nil {
-		switch *m.State {
+	if m.state != nil {
+		switch *m.state {
 		case stateNew:
 		case stateSeen, stateDone:
 			if r == nil && !by.owner {
@@ -61,23 +64,23 @@ func acceptAction(ctx context.Context, h *hub, v *view, r *row, c *merge.Commit,
 
 // checkThread checks that what an action says it answers is here, unless it says that it is in another hub.
 func (h *hub) checkThread(ctx context.Context, m *actionMeta, self coffer.CommitRev) error {
-	thread, err := h.action(ctx, "commit.protected.meta.thread", m.Thread, self)
+	thread, err := h.action(ctx, "commit.protected.meta.thread", m.thread, self)
 	if err != nil {
 		return err
 	}
-	parent, err := h.action(ctx, "commit.protected.meta.parent", m.Parent, self)
-	if err != nil || parent == nil || m.Thread == nil {
+	parent, err := h.action(ctx, "commit.protected.meta.parent", m.parent, self)
+	if err != nil || parent == nil || m.thread == nil {
 		return err
 	}
 	var above actionMeta
-	if parent.Object.Meta != nil && json.Unmarshal(parent.Object.Meta, &above) != nil {
+	if !above.read(parent.Object.Meta) {
 		return corrupt()
 	}
 	of := parent.Object.ID.String() // an action without a thread begins one
-	if above.Thread != nil {
-		of = *above.Thread
+	if above.thread != nil {
+		of = *above.thread
 	}
-	if thread != nil && of != *m.Thread {
+	if thread != nil && of != *m.thread {
 		return invalid("commit.protected.meta.thread", "not the thread of the parent")
 	}
 	return nil
@@ -109,7 +112,7 @@ func (v *view) hold(ctx context.Context, h *hub, c *merge.Commit) error {
 	case l.Actions < 0:
 		return denied()
 	case len(c.Payload) > l.Actions:
-		return coffer.E("hub", coffer.Exhausted, &coffer.Fault{Target: "commit.payload", Reason: "larger than an action may be"})
+		return exhausted("commit.payload", "larger than an action may be")
 	}
 	introduced, err := v.introduced(ctx, h.owner, c)
 	if err != nil {
@@ -141,7 +144,7 @@ func (v *view) hold(ctx context.Context, h *hub, c *merge.Commit) error {
 			n++
 		}
 		if n >= bound.most {
-			return coffer.E("hub", coffer.Exhausted, &coffer.Fault{Reason: "too many actions wait to be handled"})
+			return exhausted("", "too many actions wait to be handled")
 		}
 	}
 	return nil
@@ -153,8 +156,7 @@ func actionTags(r *row, add func(texts ...string)) {
 		return
 	}
 	var m actionMeta
-	if r.Object.UpdatedBy == r.Object.Sub && json.Unmarshal(r.Object.Meta, &m) == nil &&
-		m.State != nil && *m.State == stateDone {
+	if r.Object.UpdatedBy == r.Object.Sub && m.read(r.Object.Meta) && m.state != nil && *m.state == stateDone {
 		return
 	}
 	add(byWaiting)

@@ -1,10 +1,6 @@
 package hub
 
-import (
-	"encoding/json"
-
-	"github.com/cofferhq/coffer"
-)
+import "github.com/cofferhq/coffer"
 
 // Collections: objects of any context and type, by grants alone.
 
@@ -18,13 +14,9 @@ const (
 // schemaOf returns which kind of object a schema describes; false if the object is no published schema.
 func schemaOf(r *row) (context, typ string, ok bool) {
 	o := &r.Object
-	var m struct {
-		Context string `json:"context"`
-		Type    string `json:"type"`
-	}
-	if o.Deleted || !r.public() || json.Unmarshal(o.Meta, &m) != nil {
+	if o.Deleted || !r.public() || !exact(o.Meta, members{"context": &context, "type": &typ}) {
 		return "", "", false
 	}
 	ok = o.Interface == coffer.CollectionsInterface && o.Context == schemaContext && o.Type == schemaType
-	return m.Context, m.Type, ok && m.Type != ""
+	return context, typ, ok && typ != ""
 }

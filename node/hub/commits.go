@@ -109,8 +109,8 @@ func (h *hub) allCommits(ctx context.Context, from *place, limit int, page *coff
 	return nil, nil
 }
 
-// someCommits adds to the page the commits of objects, or those with revisions, that came after a place. Denied if one of
-// the objects may not be read, or, but for the owner, there are none.
+// someCommits adds to the page the commits of objects, or those with revisions, that came after a place. Denied if
+// one of the objects may not be read, or, but for the owner, there are none.
 func (v *view) someCommits(
 	ctx context.Context, h *hub, q *coffer.CommitQuery, from *place, limit int, page *coffer.CommitPage,
 ) (*place, error) {

@@ -19,8 +19,8 @@ const (
 // allRights are those of objects.
 const allRights = grant.CreateRight | grant.ReadRight | grant.UpdateRight | grant.DeleteRight
 
-// Describe implements [coffer.Hub]. An owner is shown the kinds of objects that there are, others the kinds that they may
-// do something with. A context and type "*" stand for all.
+// Describe implements [coffer.Hub]. An owner is shown the kinds of objects that there are, others the kinds that they
+// may do something with. A context and type "*" stand for all.
 func (v *view) Describe(ctx context.Context, owner string) (*coffer.HubDescription, error) {
 	h, err := v.s.open(ctx, owner, false)
 	if err != nil {
@@ -123,8 +123,8 @@ func (v *view) kinds(ctx context.Context, h *hub, may map[kind]grant.Rights) err
 	})
 }
 
-// granted adds what a grant lets the caller do: with the interface that it names, or else with those that have objects of
-// the kind, and Collections if none has.
+// granted adds what a grant lets the caller do: with the interface that it names, or else with those that have
+// objects of the kind, and Collections if none has.
 func (v *view) granted(ctx context.Context, h *hub, p *grant.Permission, may map[kind]grant.Rights) error {
 	free := *p // of what only an object tells
 	free.CreatedBy, free.Objects, free.Filter = "", nil, ""
@@ -286,7 +286,8 @@ func openAPI(kinds []coffer.HubKind) (json.RawMessage, error) {
 			"summary":     "Send a message: a JSON Web Signature in a JSON Web Encryption to the hub.",
 			"requestBody": object{"required": true, "content": object{"application/jwt": object{"schema": token}}},
 			"responses": object{"200": object{
-				"description": "The answer, to the sender", "content": object{"application/jwt": object{"schema": object{"type": "string"}}},
+				"description": "The answer, to the sender",
+				"content":     object{"application/jwt": object{"schema": object{"type": "string"}}},
 			}},
 		}}},
 		"components": object{"schemas": schemas},

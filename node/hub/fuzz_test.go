@@ -43,7 +43,8 @@ func FuzzStored(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	c := &merge.Commit{Raw: &coffer.Commit{Protected: "p", Payload: "q", Signature: "s", Header: json.RawMessage(`{"work":"1"}`)}}
+	raw := &coffer.Commit{Protected: "p", Payload: "q", Signature: "s", Header: json.RawMessage(`{"work":"1"}`)}
+	c := &merge.Commit{Raw: raw}
 	d := h.keepCommit(c, r.id, 5)
 	if b, err = h.read(d); err != nil {
 		f.Fatal(err)
@@ -71,14 +72,16 @@ func FuzzStored(f *testing.F) {
 // TestStoredCommit reads a commit as it was kept, byte for byte.
 func TestStoredCommit(t *testing.T) {
 	h := testHub()
-	raw := coffer.Commit{Protected: "p-_", Payload: "", Signature: "s", Header: json.RawMessage(`{ "work": "1",  "rev":"x" }`)}
-	c := &merge.Commit{Raw: &raw, Rev: raw.Rev(), Header: merge.Header{KeyID: "did:example:a#k#l", Operation: merge.Create}}
+	raw := coffer.Commit{Protected: "p-_", Signature: "s", Header: json.RawMessage(`{ "work": "1",  "rev":"x" }`)}
+	header := merge.Header{KeyID: "did:example:a#k#l", Operation: merge.Create}
+	c := &merge.Commit{Raw: &raw, Rev: raw.Rev(), Header: header}
 	k, err := h.readCommit(h.keepCommit(c, coffer.ObjectID{9}, 1<<40))
 	if err != nil || !reflect.DeepEqual(k.commit, raw) || k.stamp != 1<<40 || k.row != (coffer.ObjectID{9}) || !k.object {
 		t.Fatalf("kept %v: %v", k, err)
 	}
 	shown, err := k.shown()
-	want := `{"iss":"did:example:a","object_id":"` + raw.Rev().String() + `","rev":"` + raw.Rev().String() + `","work":"1"}`
+	rev := raw.Rev().String()
+	want := `{"iss":"did:example:a","object_id":"` + rev + `","rev":"` + rev + `","work":"1"}`
 	if err != nil || string(shown.Header) != want {
 		t.Errorf("shown with %s, want %s", shown.Header, want)
 	}

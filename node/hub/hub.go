@@ -1,10 +1,10 @@
-// Package hub is an identity hub over vaults: it keeps the signed commits of many owners' objects, says what is known of
-// the objects, and lets others at them by the owner's grants. [Service.As] is the one door; what it returns keeps the
-// contract of [coffer.Hub]. The wire is package api/hub's, and how commits make a state package merge's.
+// Package hub is an identity hub over vaults: it keeps the signed commits of many owners' objects, says what is known
+// of the objects, and lets others at them by the owner's grants. [Service.As] is the one door; what it returns keeps
+// the contract of [coffer.Hub]. The wire is package api/hub's, and how commits make a state package merge's.
 //
-// A hub cannot tell what sealed payloads say. What it must know, which is what the protected headers of commits show and
-// the grants themselves, it seals at rest: whoever has the store and not the secret of [Options] sees how many documents
-// an owner has, how large they are, and which of them share something, not what.
+// A hub cannot tell what sealed payloads say. What it must know, which is what the protected headers of commits show
+// and the grants themselves, it seals at rest: whoever has the store and not the secret of [Options] sees how many
+// documents an owner has, how large they are, and which of them share something, not what.
 //
 // There is one file for each interface: profile.go, permissions.go, actions.go, stores.go, collections.go, services.go.
 //
@@ -78,7 +78,7 @@ type Signer interface {
 type Limits struct {
 	Commits int // commits of one object, the delete that ends it not counted; 10,000
 
-	Actions         int           // bytes of the payload of an action from a stranger; 64 KiB; negative: strangers leave none
+	Actions         int           // bytes of the payload of a stranger's action; 64 KiB; negative: strangers leave none
 	Waiting         int           // strangers' actions that are not done; 1,000
 	WaitingOfSender int           // of which one sender's; 100
 	SenderEvery     time.Duration // one sender may leave an action so often; 10 s

@@ -14,29 +14,25 @@ import (
 	"github.com/cofferhq/coffer/merge"
 )
 
-// unsigned is what strangers may say in the header of a commit that is not signed.
-type unsigned struct {
-	Work         string `json:"work"`         // a decimal number
-	Introduction string `json:"introduction"` // a compact JWS
-}
-
-// Bounds of it.
+// Bounds of what strangers may say in the header of a commit that is not signed: "work", a decimal number, and
+// "introduction", a compact JWS.
 const (
 	maxWork         = 32
 	maxIntroduction = 8 << 10
 )
 
-func unsignedOf(c *merge.Commit) (u unsigned) {
-	if json.Unmarshal(c.Raw.Header, &u) != nil {
-		return unsigned{}
+// unsigned returns a text of the header of a commit that is not signed, "" if there is none.
+func unsigned(c *merge.Commit, name string) (text string) {
+	if !exact(c.Raw.Header, members{name: &text}) {
+		return ""
 	}
-	return u
+	return text
 }
 
 // worked reports whether the commit bears a proof of work: a number n, in "work", for which
 // SHA-256("coffer work 1" 0x00 rev "." n), with rev in hexadecimal, begins with so many zero bits.
 func worked(c *merge.Commit, zeros int) bool {
-	n := unsignedOf(c).Work
+	n := unsigned(c, "work")
 	if n == "" || len(n) > maxWork || strings.Trim(n, "0123456789") != "" {
 		return false
 	}
@@ -54,7 +50,7 @@ func worked(c *merge.Commit, zeros int) bool {
 // introduced reports whether the commit bears an introduction by the owner to its signer, or to everybody, that has not
 // ended: a compact JWS (RFC 7515, section 7.1) with the claims "sub" and "exp", a time, and "jti".
 func (v *view) introduced(ctx context.Context, owner string, c *merge.Commit) (bool, error) {
-	text := unsignedOf(c).Introduction
+	text := unsigned(c, "introduction")
 	if text == "" || len(text) > maxIntroduction {
 		return false, nil
 	}
@@ -70,23 +66,15 @@ func (v *view) introduced(ctx context.Context, owner string, c *merge.Commit) (b
 		}
 		decoded[i] = b
 	}
-	var header struct {
-		Alg  string          `json:"alg"`
-		Kid  string          `json:"kid"`
-		Crit json.RawMessage `json:"crit"`
-		B64  json.RawMessage `json:"b64"`
-	}
-	var claims struct {
-		Sub string    `json:"sub"`
-		Exp time.Time `json:"exp"`
-		JTI string    `json:"jti"`
-	}
-	if json.Unmarshal(decoded[0], &header) != nil || header.Crit != nil || header.B64 != nil ||
-		identifier(header.Kid) != owner || json.Unmarshal(decoded[1], &claims) != nil || claims.JTI == "" ||
-		claims.Sub != v.who && claims.Sub != coffer.Everybody || !v.s.o.Now().Before(claims.Exp) {
+	var alg, kid, sub, id string
+	var crit, b64 json.RawMessage
+	var ends time.Time
+	if !exact(decoded[0], members{"alg": &alg, "kid": &kid, "crit": &crit, "b64": &b64}) || crit != nil || b64 != nil ||
+		!exact(decoded[1], members{"sub": &sub, "exp": &ends, "jti": &id}) || id == "" || identifier(kid) != owner ||
+		sub != v.who && sub != coffer.Everybody || !v.s.o.Now().Before(ends) {
 		return false, nil
 	}
-	key, err := v.s.o.Key(ctx, header.Kid, header.Alg, coffer.Assertion)
+	key, err := v.s.o.Key(ctx, kid, alg, coffer.Assertion)
 	switch {
 	case errors.Is(err, coffer.Unavailable):
 		return false, err

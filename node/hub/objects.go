@@ -39,10 +39,10 @@ func (v *view) Objects(ctx context.Context, owner string, q *coffer.ObjectQuery)
 		l.limit = coffer.MaxHubPage
 	}
 	l.q.Skip, l.q.Limit = "", 0
-	if err := l.start(ctx, q.Skip); err != nil {
+	if err := l.permit(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.permit(ctx); err != nil {
+	if err := l.start(ctx, q.Skip); err != nil {
 		return nil, err
 	}
 	switch {
@@ -92,8 +92,8 @@ type listing struct {
 	next *place // where the next page begins; nil: nowhere
 }
 
-// start reads where the page begins. The end of the feed is looked up before anything is read: what is written later comes
-// after it.
+// start reads where the page begins. The end of the feed is looked up before anything is read: what is written later
+// comes after it.
 func (l *listing) start(ctx context.Context, skip string) error {
 	if skip != "" {
 		p, err := l.v.place(l.h.owner, skipObjects, &l.q, skip, "query.skip_token")
@@ -133,8 +133,8 @@ func (l *listing) page() (*coffer.ObjectPage, error) {
 	return page, err
 }
 
-// permit finds out what of the query's objects the caller may read: it sets tags and reads. Denied if it may read nothing
-// of the kind.
+// permit finds out what of the query's objects the caller may read: it sets tags and reads. Denied if it may read
+// nothing of the kind.
 func (l *listing) permit(ctx context.Context) error {
 	h, v, q := l.h, l.v, &l.q
 	var public []string
@@ -245,8 +245,8 @@ func (l *listing) permitEach(ctx context.Context) error {
 	return nil
 }
 
-// grants returns the grants by which the caller may read something of the query's contexts and type. Without a type that
-// is all of Services, and of Stores his own; there is nothing else that a grant is weighed for.
+// grants returns the grants by which the caller may read something of the query's contexts and type. Without a type
+// that is all of Services, and of Stores his own; there is nothing else that a grant is weighed for.
 func (l *listing) grants(ctx context.Context) ([]*grant.Permission, error) {
 	v, q := l.v, &l.q
 	var tags []string
@@ -296,7 +296,7 @@ func (l *listing) grants(ctx context.Context) ([]*grant.Permission, error) {
 			continue
 		}
 		if grants = append(grants, p); len(grants) > maxGrants {
-			return nil, coffer.E("hub", coffer.Exhausted, &coffer.Fault{Reason: "too many grants for one context and type"})
+			return nil, exhausted("query", "too many grants for one context and type")
 		}
 	}
 	return grants, nil
@@ -319,8 +319,8 @@ func (l *listing) take(r *row) (bool, error) {
 	return l.reads(r)
 }
 
-// candidates yields what has the tags and comes after an id. What came at this node while an earlier arrival was not yet
-// committed is waited for and read anew, so that nothing that comes later finds itself before what was listed.
+// candidates yields what has the tags and comes after an id. What came at this node while an earlier arrival was not
+// yet committed is waited for and read anew, so that nothing that comes later finds itself before what was listed.
 func (l *listing) candidates(ctx context.Context, after coffer.ObjectID, atOnce int) iter.Seq2[*row, error] {
 	s := l.v.s
 	return func(yield func(*row, error) bool) {

@@ -4,12 +4,10 @@ import (
 	"maps"
 	"sync"
 	"time"
-
-	"github.com/cofferhq/coffer"
 )
 
-// A pace holds each name to a rate. It is the generic cell rate algorithm: of a name it remembers when its burst is whole
-// again, and of one whose burst is, nothing.
+// A pace holds each name to a rate. It is the generic cell rate algorithm: of a name it remembers when its burst is
+// whole again, and of one whose burst is, nothing.
 type pace struct {
 	every, burst time.Duration // between acts at the rate; what the acts that may come at once would take
 
@@ -33,7 +31,7 @@ func (p *pace) take(name [32]byte, now time.Time) error {
 	at = min(max(at, n), n+int64(p.burst)) // a clock that was set back keeps nobody out for longer than a burst takes
 	if time.Duration(at-n)+p.every > p.burst {
 		p.whole[name] = at
-		return coffer.E("hub", coffer.Exhausted, &coffer.Fault{Reason: "too many actions: try again later"})
+		return exhausted("", "too many actions: try again later")
 	}
 	if !known && len(p.whole) >= pacedNames {
 		maps.DeleteFunc(p.whole, func(_ [32]byte, at int64) bool { return at <= n })

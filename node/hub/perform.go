@@ -50,7 +50,8 @@ func (v *view) Perform(ctx context.Context, owner string, a *coffer.HubAct) ([]c
 	return v.change(ctx, owner, h, &act)
 }
 
-// normal puts into context and type what an interface says otherwise: those of grants, and of Stores the pair and the key.
+// normal puts into context and type what an interface says otherwise: those of grants, and of Stores the pair and the
+// key.
 func (v *view) normal(owner string, a *coffer.HubAct) error {
 	switch a.Interface {
 	case coffer.PermissionsInterface:
@@ -209,8 +210,8 @@ func (h *hub) value(ctx context.Context, r *row) ([]byte, error) {
 	return s.Value, nil
 }
 
-// make returns a commit of the hub's for the caller.
-func (v *view) make(ctx context.Context, h merge.Header, meta json.RawMessage, payload []byte) (*merge.Commit, error) {
+// sign returns a commit of the hub's for the caller.
+func (v *view) sign(ctx context.Context, h merge.Header, meta json.RawMessage, payload []byte) (*merge.Commit, error) {
 	m := make(map[string]any)
 	if meta != nil && json.Unmarshal(meta, &m) != nil {
 		return nil, invalid("meta", "Required parameter is of the incorrect type")
@@ -253,7 +254,7 @@ func (v *view) put(ctx context.Context, owner string, h *hub, a *coffer.HubAct) 
 		if context == "" || typ == "" {
 			return nil, invalid("request.schema", "Required parameter is missing")
 		}
-		c, err := v.make(ctx, merge.Header{
+		c, err := v.sign(ctx, merge.Header{
 			Interface: a.Interface, Context: context, Type: typ, Operation: merge.Create, Strategy: merge.Basic, Sub: owner,
 			CommittedAt: now.Add(time.Duration(i) * time.Millisecond), // what is alike is not the same
 		}, a.Meta, payload)
@@ -280,17 +281,13 @@ func kindIn(a *coffer.HubAct, payload json.RawMessage) (context, typ string) {
 	if a.Context != "" || a.Interface == coffer.StoresInterface {
 		return a.Context, a.Type
 	}
-	var m struct {
-		Context string `json:"@context"`
-		Type    string `json:"@type"`
-	}
-	if json.Unmarshal(payload, &m) != nil {
+	if !exact(payload, members{"@context": &context, "@type": &typ}) {
 		return "", a.Type
 	}
 	if a.Type != "" {
-		m.Type = a.Type
+		typ = a.Type
 	}
-	return m.Context, m.Type
+	return context, typ
 }
 
 // present returns the object of which there is one for the act's context and type, nil if it is not there.
@@ -388,7 +385,7 @@ func (v *view) commitTo(
 	if !at.After(o.UpdatedAt.Add(time.Millisecond)) {
 		at = o.UpdatedAt.Add(time.Millisecond) // or it would not count
 	}
-	c, err := v.make(ctx, merge.Header{
+	c, err := v.sign(ctx, merge.Header{
 		Interface: o.Interface, Context: o.Context, Type: o.Type, Operation: operation, Strategy: o.Strategy, Sub: owner,
 		ObjectID: o.ID.String(), CommittedAt: at,
 	}, meta, payload)

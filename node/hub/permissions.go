@@ -84,8 +84,8 @@ func acceptPermission(_ context.Context, _ *hub, v *view, _ *row, c *merge.Commi
 	return nil
 }
 
-// irrevocable returns Locked when what an object was grants something that it may not yet be taken from its grantee, and
-// what it becomes does no more.
+// irrevocable returns Locked when what an object was grants something that it may not yet be taken from its grantee,
+// and what it becomes does no more.
 func (s *Service) irrevocable(was, is *row) error {
 	old := was.permission()
 	if old == nil || !s.o.Now().Before(old.NotRevocableBefore) || !is.permission().Narrows(old) {

@@ -60,7 +60,8 @@ func (r *row) created() *merge.Commit {
 
 func (r *row) latest() *merge.Commit {
 	o := &r.Object
-	return &merge.Commit{Rev: o.Revision, Object: o.ID, Header: merge.Header{Operation: r.Operation, CommittedAt: o.UpdatedAt}}
+	header := merge.Header{Operation: r.Operation, CommittedAt: o.UpdatedAt}
+	return &merge.Commit{Rev: o.Revision, Object: o.ID, Header: header}
 }
 
 // of reports whether the object is of the commit's interface, context and type.
@@ -116,10 +117,8 @@ func (r *row) public() bool {
 	if o.UpdatedBy != o.Sub || o.Interface == coffer.ActionsInterface || o.Interface == coffer.StoresInterface {
 		return false
 	}
-	var m struct {
-		Public any `json:"public"`
-	}
-	return json.Unmarshal(o.Meta, &m) == nil && m.Public == true
+	var public any
+	return exact(o.Meta, members{"public": &public}) && public == true
 }
 
 // madeHere is the member of meta that says that the hub made a commit for somebody; it is then signed by a hub's key.
@@ -127,14 +126,30 @@ const madeHere = "hub"
 
 // author returns whose a commit is: its signer's, or of one that a hub made and signed, his for whom it did.
 func author(c *merge.Commit) string {
-	var m struct {
-		Via    string `json:"via"`
-		Author string `json:"author"`
-	}
-	if json.Unmarshal(c.Header.Meta, &m) == nil && m.Via == madeHere && strings.HasPrefix(m.Author, "did:") {
-		return m.Author
+	var via, author string
+	if exact(c.Header.Meta, members{"via": &via, "author": &author}) &&
+		via == madeHere && strings.HasPrefix(author, "did:") {
+		return author
 	}
 	return c.Signer()
+}
+
+// members are where to put members of a JSON object.
+type members map[string]any
+
+// exact reads those members of a JSON object whose names are just these, which encoding/json alone does not insist
+// on. It returns false if it is no object, or one of them does not fit.
+func exact(b []byte, into members) bool {
+	var m map[string]json.RawMessage
+	if json.Unmarshal(b, &m) != nil || m == nil {
+		return false
+	}
+	for name, v := range into {
+		if raw, ok := m[name]; ok && json.Unmarshal(raw, v) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // document returns the row's document, to be inserted or to replace what it was read from.

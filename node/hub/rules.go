@@ -73,7 +73,12 @@ func invalid(target, reason string) error {
 }
 
 func notExist(target string) error {
-	return coffer.E("hub", coffer.NotExist, &coffer.Fault{Target: target, Reason: "no such object with this interface, context and type"})
+	const reason = "no such object with this interface, context and type"
+	return coffer.E("hub", coffer.NotExist, &coffer.Fault{Target: target, Reason: reason})
+}
+
+func exhausted(target, reason string) error {
+	return coffer.E("hub", coffer.Exhausted, &coffer.Fault{Target: target, Reason: reason})
 }
 
 func notImplemented(target, reason string) error {

@@ -86,15 +86,16 @@ func TestWork(t *testing.T) {
 		other := s.commit(bob, `{}`, action)
 		return map[string]string{"work": work(other, zeros)}
 	}), coffer.Denied)
-	wants(t, "no number", leave(bob, func(*coffer.Commit) map[string]string { return map[string]string{"work": "x"} }), coffer.Denied)
+	wants(t, "no number", leave(bob, func(*coffer.Commit) map[string]string {
+		return map[string]string{"work": "x"}
+	}), coffer.Denied)
+	worked := func(c *coffer.Commit) map[string]string { return map[string]string{"work": work(c, zeros)} }
 	for range 2 {
-		if err := leave(bob, func(c *coffer.Commit) map[string]string { return map[string]string{"work": work(c, zeros)} }); err != nil {
+		if err := leave(bob, worked); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wants(t, "too fast", leave(bob, func(c *coffer.Commit) map[string]string {
-		return map[string]string{"work": work(c, zeros)}
-	}), coffer.Exhausted)
+	wants(t, "too fast", leave(bob, worked), coffer.Exhausted)
 	soon, ago := time.Now().Add(time.Hour).Format(time.RFC3339), time.Now().Add(-time.Hour).Format(time.RFC3339)
 	for name, one := range map[string]struct {
 		by     somebody
@@ -102,14 +103,17 @@ func TestWork(t *testing.T) {
 		claims map[string]any
 		good   bool
 	}{
-		"to bob":        {alice, nil, map[string]any{"sub": bob.DID(), "exp": soon, "jti": "1"}, true},
-		"to everybody":  {alice, nil, map[string]any{"sub": "*", "exp": soon, "jti": "1"}, true},
-		"to another":    {alice, nil, map[string]any{"sub": carol.DID(), "exp": soon, "jti": "1"}, false},
-		"ended":         {alice, nil, map[string]any{"sub": bob.DID(), "exp": ago, "jti": "1"}, false},
-		"without end":   {alice, nil, map[string]any{"sub": bob.DID(), "jti": "1"}, false},
-		"without id":    {alice, nil, map[string]any{"sub": bob.DID(), "exp": soon}, false},
-		"by himself":    {bob, nil, map[string]any{"sub": bob.DID(), "exp": soon, "jti": "1"}, false},
-		"with a demand": {alice, map[string]any{"crit": []string{"x"}}, map[string]any{"sub": "*", "exp": soon, "jti": "1"}, false},
+		"to bob":       {alice, nil, map[string]any{"sub": bob.DID(), "exp": soon, "jti": "1"}, true},
+		"to everybody": {alice, nil, map[string]any{"sub": "*", "exp": soon, "jti": "1"}, true},
+		"to another":   {alice, nil, map[string]any{"sub": carol.DID(), "exp": soon, "jti": "1"}, false},
+		"ended":        {alice, nil, map[string]any{"sub": bob.DID(), "exp": ago, "jti": "1"}, false},
+		"without end":  {alice, nil, map[string]any{"sub": bob.DID(), "jti": "1"}, false},
+		"without id":   {alice, nil, map[string]any{"sub": bob.DID(), "exp": soon}, false},
+		"by himself":   {bob, nil, map[string]any{"sub": bob.DID(), "exp": soon, "jti": "1"}, false},
+		"with a demand": {
+			alice, map[string]any{"crit": []string{"x"}}, map[string]any{"sub": "*", "exp": soon, "jti": "1"}, false,
+		},
+		"in other letters": {alice, nil, map[string]any{"SUB": "*", "exp": soon, "jti": "1"}, false},
 	} {
 		if one.header == nil {
 			one.header = map[string]any{}
@@ -254,12 +258,14 @@ func TestVerbs(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	for _, site := range []*site{s, other} {
-		o, err := site.as(alice).Objects(t.Context(), alice.DID(), &coffer.ObjectQuery{Interface: coffer.CollectionsInterface})
-		if err != nil || len(o.Objects) != 4 {
-			t.Fatal(len(o.Objects), err)
+		q := &coffer.ObjectQuery{Interface: coffer.CollectionsInterface}
+		p, err := site.as(alice).Objects(t.Context(), alice.DID(), q)
+		if err != nil || len(p.Objects) != 4 {
+			t.Fatal(len(p.Objects), err)
 		}
-		if o.Objects[0].CreatedBy != alice.DID() || o.Objects[0].UpdatedBy != bob.DID() || o.Objects[3].CreatedBy != bob.DID() {
-			t.Errorf("wrong authors: %v", o.Objects)
+		o := p.Objects
+		if o[0].CreatedBy != alice.DID() || o[0].UpdatedBy != bob.DID() || o[3].CreatedBy != bob.DID() {
+			t.Errorf("wrong authors: %v", o)
 		}
 	}
 }
@@ -355,7 +361,8 @@ func TestDescribe(t *testing.T) {
 	const public = "Actions * * C---; Collections https://json-schema.org/draft/2020-12/schema Schema -R--; " +
 		"Collections schema.org Offer -R--; Profile schema.org Person -R--"
 	for who, want := range map[somebody]string{
-		alice: "Collections http://schema.org Book CRUD schema; Collections https://json-schema.org/draft/2020-12/schema Schema CRUD; " +
+		alice: "Collections http://schema.org Book CRUD schema; " +
+			"Collections https://json-schema.org/draft/2020-12/schema Schema CRUD; " +
 			"Collections schema.org Offer CRUD; Permissions schema.identity.foundation/0.1 PermissionGrant CRUD; " +
 			"Profile schema.org Person CRUD",
 		bob: "Actions * * C---; Collections http://schema.org Book -RU- schema; " +
@@ -390,7 +397,8 @@ func TestDescribe(t *testing.T) {
 		if err := json.Unmarshal(d.OpenAPI, &doc); err != nil || doc.OpenAPI != "3.1.0" {
 			t.Fatalf("OpenAPI: %v", err)
 		}
-		if doc.Components.Schemas["WriteRequest"] == nil || strings.Contains(string(d.OpenAPI), "Book") != strings.Contains(want, "Book") {
+		tells := strings.Contains(string(d.OpenAPI), "Book") == strings.Contains(want, "Book")
+		if doc.Components.Schemas["WriteRequest"] == nil || !tells {
 			t.Errorf("OpenAPI for %s: %s", who, d.OpenAPI)
 		}
 	}
@@ -473,4 +481,20 @@ func TestSeveralProfiles(t *testing.T) {
 	wants(t, "another one", err, coffer.Invalid)
 	s.write(alice, s.commit(alice, `{"n":1}`, profile, later(merge.Update, all[1].Rev())))
 	s.write(alice, s.commit(alice, `{}`, profile, later(merge.Delete, all[0].Rev())))
+}
+
+// TestExactNames marks objects public in other letters, which does not count.
+func TestExactNames(t *testing.T) {
+	s := newSite(t, nil)
+	for _, text := range []string{
+		`{"Public":true}`, `{"public":false,"PUBLIC":true}`, `{"public":"true"}`, `{"public":1}`,
+	} {
+		s.write(alice, s.commit(alice, `{}`, meta(text)))
+	}
+	_, err := s.as(bob).Objects(t.Context(), alice.DID(), books(coffer.ObjectQuery{}))
+	wants(t, "nothing is public", err, coffer.Denied)
+	id := s.write(alice, s.commit(alice, `{}`, meta(`{"public":true}`)))
+	if ids, _ := s.all(bob, books(coffer.ObjectQuery{})); len(ids) != 1 || ids[0] != id {
+		t.Errorf("public: %v", ids)
+	}
 }

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"net/url"
 
 	"github.com/cofferhq/coffer"
@@ -35,15 +34,12 @@ func (h *hub) relay(ctx context.Context, iface string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		var m struct {
-			Interface string `json:"interface"`
-			Location  string `json:"location"`
-		}
-		if json.Unmarshal(value, &m) != nil || m.Interface != iface {
+		var of, location string
+		if !exact(value, members{"interface": &of, "location": &location}) || of != iface {
 			continue
 		}
-		if u, err := url.Parse(m.Location); err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil {
-			return m.Location, nil
+		if u, err := url.Parse(location); err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil {
+			return location, nil
 		}
 	}
 	return "", nil

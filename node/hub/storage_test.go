@@ -41,7 +41,8 @@ func TestStoredVectors(t *testing.T) {
 		Bodies: map[string]string{}, Read: map[string]string{},
 	}
 	commit, kind, object := k.commitID(rev), k.kindID("Collections", "schema.org", "Book"), k.objectID(1<<50, rev)
-	now.Commit, now.Kind, now.Object = hex.EncodeToString(commit[:]), hex.EncodeToString(kind[:]), hex.EncodeToString(object[:])
+	now.Commit, now.Kind = hex.EncodeToString(commit[:]), hex.EncodeToString(kind[:])
+	now.Object = hex.EncodeToString(object[:])
 	if *rewrite {
 		for _, id := range []coffer.ObjectID{commit, kind, object} {
 			text := "what is in " + hex.EncodeToString(id[:1])

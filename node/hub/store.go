@@ -59,7 +59,8 @@ func (s *Service) store(
 	return nil, coffer.Errorf("hub", coffer.Unavailable, "the object is changing all the time")
 }
 
-// draft returns what becomes of the objects of commits, and the drafts of the commits that are new here, in their order.
+// draft returns what becomes of the objects of commits, and the drafts of the commits that are new here, in their
+// order.
 func (s *Service) draft(
 	ctx context.Context, h *hub, commits []*merge.Commit,
 	judge func(r *row, c *merge.Commit, first bool) (*standing, error), first bool,
@@ -127,7 +128,7 @@ func (s *Service) become(d *draft) error {
 		}
 		// The object can always be deleted.
 		if len(d.is.arrivals)+i >= s.o.Limits.Commits && (c.Header.Operation != merge.Delete || d.is.Object.Deleted) {
-			return coffer.E("hub", coffer.Exhausted, &coffer.Fault{Target: "commit", Reason: "the object has too many commits"})
+			return exhausted("commit", "the object has too many commits")
 		}
 		d.is.add(c)
 	}
@@ -143,8 +144,8 @@ type arriving struct {
 	draft  *draft
 }
 
-// single sees to it that of what there may be one of, there is: it fails when there is another one, unless it was accepted
-// elsewhere.
+// single sees to it that of what there may be one of, there is: it fails when there is another one, unless it was
+// accepted elsewhere.
 func (h *hub) single(ctx context.Context, drafts []*draft, elsewhere bool) error {
 	seen := make(map[string]bool)
 	for _, d := range drafts {

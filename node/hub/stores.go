@@ -58,7 +58,7 @@ func acceptStored(ctx context.Context, h *hub, v *view, r *row, c *merge.Commit,
 		}
 	}
 	if keys < 0 || bytes < 0 {
-		return coffer.E("hub", coffer.Exhausted, &coffer.Fault{Target: "commit.payload", Reason: "the Store is full"})
+		return exhausted("commit.payload", "the Store is full")
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/cofferhq/coffer"
 )
 
-// A tail is a late place in the feed of a hub's vault. The feed is read on from there to find its end, so every so often
-// the place is marked in the vault, for nodes that open the hub anew.
+// A tail is a late place in the feed of a hub's vault. The feed is read on from there to find its end, so every so
+// often the place is marked in the vault, for nodes that open the hub anew.
 type tail struct {
 	cursor coffer.Cursor
 	number uint64
@@ -91,7 +91,8 @@ func (h *hub) late(ctx context.Context) (tail, error) {
 
 func markID() coffer.ObjectID { return coffer.ObjectID{markDocument} }
 
-// remark marks the place if the one that is marked is far behind. That another node did so at the same time does no harm.
+// remark marks the place if the one that is marked is far behind. That another node did so at the same time does no
+// harm.
 func (h *hub) remark(ctx context.Context, t tail) error {
 	if t.number < t.marked+markEvery {
 		return nil

@@ -66,15 +66,15 @@ func (s *hubs) add(h *hub) *hub {
 // maxName bounds identifiers.
 const maxName = 2 << 10
 
-// open returns the owner's hub, nil if there is none and make is not set. Denied when the owner may have none.
-func (s *Service) open(ctx context.Context, owner string, make_ bool) (*hub, error) {
+// open returns the owner's hub, nil if there is none and it is not to be made. Denied when the owner may have none.
+func (s *Service) open(ctx context.Context, owner string, create bool) (*hub, error) {
 	if len(s.o.Owners) > 0 && !slices.Contains(s.o.Owners, owner) || owner == "" || len(owner) > maxName {
 		return nil, denied()
 	}
 	if h := s.hubs.get(owner); h != nil {
 		return h, nil
 	}
-	v, err := s.o.Vaults.Vault(ctx, vaultName(s.o.Secret, owner), make_)
+	v, err := s.o.Vaults.Vault(ctx, vaultName(s.o.Secret, owner), create)
 	switch {
 	case errors.Is(err, coffer.NotExist):
 		return nil, nil
@@ -124,8 +124,8 @@ func (h *hub) row(ctx context.Context, object coffer.CommitRev) (*row, error) {
 	return h.readRow(d, true)
 }
 
-// documents yields the documents after an id that have any of the tags, in the order of their ids. So many are asked for
-// at a time.
+// documents yields the documents after an id that have any of the tags, in the order of their ids. So many are asked
+// for at a time.
 func (h *hub) documents(
 	ctx context.Context, tags []string, after coffer.ObjectID, atOnce int,
 ) iter.Seq2[*coffer.Document, error] {

@@ -90,7 +90,8 @@ func (v *view) judge(ctx context.Context, h *hub, r *row, c *merge.Commit, first
 		o.UpdatedBy, o.UpdatedAt = o.CreatedBy, o.CreatedAt
 	}
 	by, err := v.may(ctx, h, rightFor(hd.Operation), o)
-	if errors.Is(err, coffer.Denied) && hd.Interface == coffer.ActionsInterface && hd.Operation == merge.Create && v.who != "" {
+	leaves := hd.Interface == coffer.ActionsInterface && hd.Operation == merge.Create && v.who != ""
+	if leaves && errors.Is(err, coffer.Denied) {
 		by, err = &standing{}, nil // anybody may
 	}
 	switch {
