@@ -3,6 +3,7 @@ package hubtest
 import (
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/cofferhq/coffer"
 )
@@ -112,6 +113,15 @@ func (s *story) verbs() {
 			s.Errorf("%d items of %s", len(items), context)
 		}
 	}
+
+	// Who replaces what a clock that is ahead has dated replaces it all the same.
+	ahead := s.create(alice, playlists, `{"n":1}`, members{"committed_at": stamp(s.now().Add(5 * time.Minute))})
+	s.update(alice, playlists, ahead, `{"n":2}`, members{"committed_at": stamp(s.now().Add(5 * time.Minute))})
+	late := playlists.act(coffer.UpdateVerb, `{"n":3}`)
+	late.ID = ahead.String()
+	s.perform(bob, late)
+	s.equal("data", one(bob, ahead.String()).Data, members{"n": 3})
+	s.remove(alice, playlists, ahead)
 
 	// A commit of the hub is nobody else's to send.
 	cs := s.commits(alice, &coffer.CommitQuery{Objects: []coffer.CommitRev{id}})
