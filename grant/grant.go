@@ -2,10 +2,14 @@
 // and invocations that ask ([Delegate], [Invoker]).
 //
 // It is pure: it reads no clock, no disk and no network. Time, the controllers of roots, keys and revocations come in
-// as arguments. A [Caller] can be had from Verify alone, and the zero Caller is nobody and may do nothing.
+// as arguments. A [Caller] can be had from Verify, and at hubs from [Message.Verify], alone; the zero Caller is nobody and
+// may do nothing.
 //
 // The wire form is authorization capabilities (ZCAP-LD) invoked over HTTP signatures, as the published clients of
 // encrypted data vaults speak it. Our own clients may sign many requests under one short-lived [Session] instead.
+//
+// Hubs have a law of their own: who asks is known by a signed [Message], and what they may do by what the owner's grants
+// say, each a [Permission]; [Permit] decides. Authority at hubs is none at vaults, nor the other way round.
 package grant
 
 import (
