@@ -9,7 +9,7 @@
 // encrypted data vaults speak it. Our own clients may sign many requests under one short-lived [Session] instead.
 //
 // Hubs have a law of their own: who asks is known by a signed [Message], and what they may do by what the owner's grants
-// say, each a [Permission]; [Permit] decides. Authority at hubs is none at vaults, nor the other way round.
+// say, each a [Permission]; [Permit] decides. Who asks at a hub has by that no authority at a vault.
 package grant
 
 import (
