@@ -23,7 +23,7 @@ type row struct {
 type head struct {
 	Object    coffer.HubObject `json:"object"`
 	Operation string           `json:"operation"`        // of the commit that made the state
-	Size      int64            `json:"size,omitzero"`    // bytes of that commit's payload
+	Size      int64            `json:"size,omitzero"`    // bytes of the present value, at most
 	Grant     json.RawMessage  `json:"grant,omitempty"`  // the grant that is in force, without keys
 	Second    bool             `json:"second,omitempty"` // came although there was one already; see rules.unique
 	Stranger  bool             `json:"stranger,omitempty"`
@@ -83,8 +83,12 @@ func newRow(c *merge.Commit) *row {
 
 // add makes of the row what it is with one more commit, unless it made the row.
 func (r *row) add(c *merge.Commit) {
+	all := r.Size + int64(len(c.Payload))
 	if r.latest().Before(c) {
 		r.set(c)
+	}
+	if r.Object.Strategy == merge.MergePatch {
+		r.Size = all
 	}
 }
 

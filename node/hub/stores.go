@@ -50,7 +50,7 @@ func acceptStored(ctx context.Context, h *hub, v *view, r *row, c *merge.Commit,
 			return err
 		}
 		keys--
-		if stored.Object.ID != c.Object {
+		if stored.Object.ID != c.Object || c.Header.Strategy == merge.MergePatch {
 			bytes -= stored.Size
 		}
 		if keys < 0 || bytes < 0 {
