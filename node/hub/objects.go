@@ -34,7 +34,7 @@ func (v *view) Objects(ctx context.Context, owner string, q *coffer.ObjectQuery)
 	if h == nil {
 		return v.nothingYet(owner, q)
 	}
-	l := &listing{v: v, h: h, m: m, q: *q, limit: q.Limit}
+	l := &listing{v: v, h: h, m: m, q: *q, limit: q.Limit, filters: make(map[string]Filter)}
 	if l.limit <= 0 || l.limit > coffer.MaxHubPage {
 		l.limit = coffer.MaxHubPage
 	}
@@ -87,6 +87,8 @@ type listing struct {
 	from  place    // where the page begins; End is set
 	tags  []string // what matches has one of them; nil: the caller may read nothing of it
 	reads func(r *row) (bool, error)
+
+	filters map[string]Filter // of grants, by their texts
 
 	rows []*row
 	next *place // where the next page begins; nil: nowhere
@@ -308,7 +310,18 @@ const maxGrants = 1000
 // granted reports whether one of the grants lets the caller read the object.
 func (l *listing) granted(grants []*grant.Permission, r *row) bool {
 	a, ok := l.v.ask(l.h, grant.ReadRight, &r.Object)
-	return ok && slices.ContainsFunc(grants, func(p *grant.Permission) bool { return allows(p, a) })
+	if !ok {
+		return false
+	}
+	a.Match = func(text string) (bool, error) {
+		f, known := l.filters[text]
+		if !known {
+			f = l.v.s.filter(text)
+			l.filters[text] = f
+		}
+		return matches(f, &r.Object), nil
+	}
+	return slices.ContainsFunc(grants, func(p *grant.Permission) bool { return allows(p, a) })
 }
 
 // take reports whether the object is an answer.

@@ -103,7 +103,7 @@ func (v *view) request(ctx context.Context, owner string, h *hub, a *coffer.HubA
 		}
 		return v.nothingThere(a)
 	}
-	l := &listing{v: v, h: h, m: m, q: *q}
+	l := &listing{v: v, h: h, m: m, q: *q, filters: make(map[string]Filter)}
 	if err := l.permit(ctx); err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (v *view) ask(h *hub, right grant.Rights, o *coffer.HubObject) (*grant.Ask,
 	a := &grant.Ask{
 		Now: v.s.o.Now(), Who: v.who, Owner: h.owner, Right: right, Purpose: v.purpose,
 		Interface: o.Interface, Context: o.Context, Type: o.Type, Object: o.ID, Creator: o.CreatedBy,
-		Match: func(filter string) (bool, error) { return v.s.matches(filter, o), nil },
+		Match: func(text string) (bool, error) { return matches(v.s.filter(text), o), nil },
 	}
 	if v.who == "" { // nobody is one of everybody
 		if right != grant.ReadRight {
@@ -107,13 +107,21 @@ func (v *view) ask(h *hub, right grant.Rights, o *coffer.HubObject) (*grant.Ask,
 	return a, true
 }
 
-// matches reports whether an object matches the filter of a grant. What cannot be decided does not match.
-func (s *Service) matches(filter string, o *coffer.HubObject) bool {
+// filter reads the filter of a grant; nil if it is none.
+func (s *Service) filter(text string) Filter {
 	if s.o.Filter == nil {
-		return false
+		return nil
 	}
-	f, err := s.o.Filter(filter)
+	f, err := s.o.Filter(text)
 	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// matches reports whether an object matches the filter of a grant. What cannot be decided does not match.
+func matches(f Filter, o *coffer.HubObject) bool {
+	if f == nil {
 		return false
 	}
 	fields, err := json.Marshal(o)
