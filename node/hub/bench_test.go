@@ -34,8 +34,8 @@ type trusting struct{}
 
 func (trusting) Verify(_, _ []byte) bool { return true }
 
-// newBenchSite returns a site on an embedded store in a folder.
-func newBenchSite(b *testing.B) *site {
+// newBenchSite returns a site on an embedded store in a folder, that takes all signatures for good.
+func newBenchSite(b testing.TB) *site {
 	documents, err := pebble.Open(b.TempDir(), pebble.Options{})
 	if err != nil {
 		b.Fatal(err)

@@ -511,6 +511,33 @@ func TestTail(t *testing.T) {
 	}
 }
 
+// TestScanBound looks for one object behind many that do not match: a page that was enough work says how to go on.
+func TestScanBound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes thousands of objects")
+	}
+	const many = 10_100
+	s := newBenchSite(t)
+	var last coffer.CommitRev
+	s.fill(many, func(i int) *coffer.Commit {
+		text := `{"n":0}`
+		if i == many-1 {
+			text = `{"n":1}`
+		}
+		c := s.build(alice, `{}`, meta(text))
+		last = c.Rev()
+		return c
+	})
+	q := books(coffer.ObjectQuery{Filters: []coffer.FieldFilter{{Type: "eq", Field: "meta.n", Value: "1"}}})
+	p, err := s.as(alice).Objects(t.Context(), alice.DID(), q)
+	if err != nil || len(p.Objects) != 0 || p.Skip == "" {
+		t.Fatalf("%d objects, %v", len(p.Objects), err)
+	}
+	if ids, _ := s.all(alice, q); len(ids) != 1 || ids[0] != last {
+		t.Errorf("found %d", len(ids))
+	}
+}
+
 // TestCommitsBound fills an object with commits: it can still be deleted, once.
 func TestCommitsBound(t *testing.T) {
 	s := newSite(t, func(o *hub.Options) { o.Limits.Commits = 3 })
