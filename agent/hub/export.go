@@ -9,6 +9,7 @@ import (
 	"iter"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
 	"github.com/cofferhq/coffer/merge"
 )
 
@@ -74,7 +75,7 @@ func ReadExport(r io.Reader) iter.Seq2[*coffer.Commit, error] {
 			}
 			var c coffer.Commit
 			var err error
-			if json.Unmarshal(lines.Bytes(), &c) != nil {
+			if jose.Decode(lines.Bytes(), &c) != nil {
 				err = coffer.Errorf("import", coffer.Invalid, "a line is no commit")
 			} else if _, e := merge.Parse(&c); e != nil {
 				err = coffer.E("import", coffer.Invalid, e)

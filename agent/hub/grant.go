@@ -156,8 +156,9 @@ func (h *Hub) grantPayload(ctx context.Context, p *Permission) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if rights&grant.ReadRight != 0 && p.Grantee != coffer.Everybody && !p.Plain {
-		if err := h.deliver(ctx, p, wire, &d); err != nil {
+	reads := rights&grant.ReadRight != 0
+	if (reads || k.Private) && p.Grantee != coffer.Everybody && !p.Plain {
+		if err := h.deliver(ctx, p, reads, wire, &d); err != nil {
 			return nil, err
 		}
 	}
@@ -183,15 +184,18 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// deliver seals the keys of a permission to its grantee.
-func (h *Hub) deliver(ctx context.Context, p *Permission, wire Kind, d *delivery) error {
+// deliver seals the keys of a permission to its grantee: the kind alone when he is not to read, as he needs the names of
+// a private one.
+func (h *Hub) deliver(ctx context.Context, p *Permission, reads bool, wire Kind, d *delivery) error {
 	to, err := h.reader(ctx, p.Grantee)
 	if err != nil {
 		return err
 	}
-	b, err := h.bundle(ctx, p)
-	if err != nil {
-		return err
+	b := &bundle{Kind: membersOf(p.Kind)}
+	if reads {
+		if b, err = h.bundle(ctx, p); err != nil {
+			return err
+		}
 	}
 	text, err := jose.Encode(b)
 	if err != nil {

@@ -140,6 +140,15 @@ func TestPrivateKindShowsNoName(t *testing.T) {
 		t.Errorf("listed %q", got)
 	}
 	want(t, w.open("carol", "alice").Get(ctx, k, id, new(playlist)), coffer.Denied)
+	must(h.Grant(ctx, hub.Permission{Grantee: w.ring("carol").DID(), Kind: k, Allow: "C---"}))(t)
+	w.advance(2 * time.Second)
+	carol := w.open("carol", "alice")
+	in := must(carol.Put(ctx, k, playlist{Name: "handed in"}, nil))(t)
+	if p := must(hub.Get[playlist](ctx, h, k, in))(t); p.Name != "handed in" {
+		t.Errorf("got %+v", p)
+	}
+	lax := w.open("carol", "alice", func(o *hub.Options) { o.Hub = traitor{o.Hub, w.as("alice", "")} })
+	want(t, lax.Get(ctx, k, id, new(playlist)), coffer.Denied)
 	for g, err := range h.Grants(ctx) {
 		if err != nil || g.Kind != (hub.Kind{Interface: "Collections", Context: k.Context, Type: k.Type, Private: true}) {
 			t.Errorf("the owner sees %+v, %v", g, err)
@@ -597,6 +606,18 @@ func TestExportAndImport(t *testing.T) {
 	for _, err := range hub.ReadExport(strings.NewReader(`{"protected":"x"}`)) {
 		want(t, err, coffer.Invalid)
 	}
+}
+
+func FuzzReadExport(f *testing.F) {
+	f.Add(`{"protected":"e30","payload":"e30","signature":"e30"}` + "\n")
+	f.Add("\n\n[]\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		for c, err := range hub.ReadExport(strings.NewReader(text)) {
+			if (c == nil) == (err == nil) || err != nil && !errors.Is(err, coffer.Invalid) {
+				t.Errorf("%+v, %v", c, err)
+			}
+		}
+	})
 }
 
 func TestStore(t *testing.T) {

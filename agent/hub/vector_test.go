@@ -148,7 +148,7 @@ func makeVectors(t *testing.T) *vectors {
 		t.Fatal(err)
 	}
 	v.Bundle = *b
-	if err := alice.deliver(ctx, &p, k, &v.Delivery); err != nil {
+	if err := alice.deliver(ctx, &p, true, k, &v.Delivery); err != nil {
 		t.Fatal(err)
 	}
 	v.MessageInside = inside{
