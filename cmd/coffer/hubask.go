@@ -50,7 +50,7 @@ func (c *hubAskCommand) Run(ctx context.Context, p *program) error {
 		Permissions: []hub.Wanted{{Interface: k.Interface, Context: k.Context, Type: k.Type, Allow: allow}},
 	}, options)
 	if err != nil {
-		return o.explainHub(to, err, "cannot ask")
+		return o.explainSend(to, err, "cannot ask")
 	}
 	return o.sent(ctx, at, "asked %s for %s on %s; the answer comes to your inbox",
 		o.callHub(ctx, to.Owner()), allow, kindText(k))

@@ -36,7 +36,7 @@ func (c *hubAttestCommand) Run(ctx context.Context, p *program) error {
 	}
 	at, err := to.RequestAttestation(ctx, hub.Attestation{Types: c.Type, Purpose: c.Purpose}, options)
 	if err != nil {
-		return o.explainHub(to, err, "cannot ask")
+		return o.explainSend(to, err, "cannot ask")
 	}
 	return o.sent(ctx, at, "asked %s for a proof of %s; the answer comes to your inbox",
 		o.callHub(ctx, to.Owner()), strings.Join(c.Type, " or "))

@@ -115,6 +115,7 @@ func (o *owner) listObjects(ctx context.Context, h *hub.Hub, objects iter.Seq2[*
 			}
 			return o.explainHub(h, err, "cannot list the objects")
 		}
+		bad.some = true
 		if err := t.row(newHubObject(h, object), o.cells(ctx, object)...); err != nil {
 			return err
 		}
@@ -126,7 +127,10 @@ func (o *owner) listObjects(ctx context.Context, h *hub.Hub, objects iter.Seq2[*
 }
 
 // unopened counts the objects of a list that could not be opened.
-type unopened struct{ sealed, corrupt int }
+type unopened struct {
+	sealed, corrupt int
+	some            bool // others were opened
+}
 
 // one counts the error of a single object. It is false for what is wrong with the list as a whole: that is said by the
 // hub, with a fault.
@@ -144,7 +148,11 @@ func (u *unopened) one(err error) bool {
 }
 
 func (u *unopened) failure(p *program) error {
-	if u.sealed > 0 {
+	switch {
+	case u.sealed > 0 && !u.some:
+		return failed(coffer.Denied, `ask for a permission with "coffer hub ask"; what is new opens once the owner ran `+
+			`"coffer hub work"`, "nothing of this opens with the keys that were sent to you")
+	case u.sealed > 0:
 		p.note(`%s cannot be opened: the keys come when the owner runs "coffer hub work".`, objectsText(u.sealed))
 	}
 	if u.corrupt > 0 {

@@ -72,6 +72,7 @@ func (c *hubProfileCommand) Run(ctx context.Context, p *program) error {
 		case err != nil:
 			return o.explainHub(h, err, "cannot read the profile")
 		}
+		bad.some = true
 		if err := p.result(newHubObject(h, object), "%s", strings.TrimSpace(string(object.Value))); err != nil {
 			return err
 		}

@@ -157,6 +157,7 @@ func (c *hubStoreCommand) all(ctx context.Context, p *program, s *hub.Store) err
 		case err != nil:
 			return err
 		}
+		bad.some = true
 		if err := t.row(storeEntry(e), e.Key, cut(compact(e.Value))); err != nil {
 			return err
 		}

@@ -86,6 +86,7 @@ func (o *owner) watched(ctx context.Context, h *hub.Hub, w *hub.Watch) error {
 			}
 			return o.explainHub(h, err, "cannot look for what is new")
 		}
+		bad.some = true
 		cells := o.cells(ctx, object)
 		err := o.program.result(newHubObject(h, object), "%s", printable(strings.Join(cells, "  ")))
 		if err != nil {

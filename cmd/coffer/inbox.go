@@ -18,7 +18,7 @@ type inboxCommand struct {
 
 // Help says more.
 func (inboxCommand) Help() string {
-	return `Who sent a message is sure: it is signed. Anybody may leave one.
+	return `Who sent a message is sure: it is signed. Anybody may leave one, from the first time on that you looked.
 
 Examples:
   coffer inbox
@@ -39,8 +39,8 @@ type message struct {
 	Type       string          `json:"type"`
 	State      string          `json:"state"` // new, seen, done; sent
 	Says       string          `json:"says,omitempty"`
-	Thread     string          `json:"thread"`
-	Parent     string          `json:"parent,omitempty"`
+	Thread     string          `json:"thread"`           // id of the message that it began with
+	Parent     string          `json:"parent,omitempty"` // id of the one that it answers
 	Unreadable bool            `json:"unreadable,omitempty"`
 	Value      json.RawMessage `json:"value,omitempty"`
 }
@@ -51,7 +51,7 @@ const stateSent = "sent"
 func (o *owner) message(ctx context.Context, h *hub.Hub, m *hub.Message) message {
 	r := message{
 		ID: m.URI.ID.String(), URI: m.URI.String(), From: m.From, Sent: m.At, Context: m.Kind.Context, Type: m.Kind.Type,
-		State: m.State, Says: say(ctx, h, m), Thread: m.Thread.String(), Unreadable: m.Unreadable, Value: m.Value,
+		State: m.State, Says: say(ctx, h, m), Thread: m.Thread.ID.String(), Unreadable: m.Unreadable, Value: m.Value,
 	}
 	if name := o.callHub(ctx, m.From); name != m.From {
 		r.Name = name
@@ -60,7 +60,7 @@ func (o *owner) message(ctx context.Context, h *hub.Hub, m *hub.Message) message
 		r.State = stateSent
 	}
 	if m.Parent.Owner != "" {
-		r.Parent = m.Parent.String()
+		r.Parent = m.Parent.ID.String()
 	}
 	return r
 }
@@ -88,15 +88,16 @@ func (c *inboxCommand) Run(ctx context.Context, p *program) error {
 		return o.thread(ctx, h, c.ID)
 	}
 	t := p.table()
-	damaged := 0
+	var bad unopened
 	for m, err := range h.Inbox(ctx, c.All) {
 		if errors.Is(err, coffer.Corrupt) {
-			damaged++
+			bad.corrupt++
 			continue
 		}
 		if err != nil {
 			return o.explainHub(h, err, "cannot look into the inbox")
 		}
+		bad.some = true
 		r := o.message(ctx, h, m)
 		if err := t.row(r, short(m.URI.ID), timeText(r.Sent), r.who(), r.State, cut(r.Says)); err != nil {
 			return err
@@ -105,7 +106,23 @@ func (c *inboxCommand) Run(ctx context.Context, p *program) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	return (&unopened{corrupt: damaged}).failure(p)
+	if !bad.some {
+		if err := o.beginHub(ctx, c.At); err != nil {
+			return o.explainHub(h, err, "cannot open an inbox")
+		}
+	}
+	return bad.failure(p)
+}
+
+// beginHub has the node keep a hub for the owner, if it keeps none yet: others can leave messages from then on. To adopt
+// nothing is the least that an owner can write.
+func (o *owner) beginHub(ctx context.Context, at string) error {
+	reach, err := o.reach(ctx, o.ring.DID(), at, "")
+	if err != nil {
+		return err
+	}
+	_, err = reach.Adopt(ctx, o.ring.DID())
+	return err
 }
 
 // thread shows a message with all that belongs to it, and notes that it was seen.
@@ -119,12 +136,12 @@ func (o *owner) thread(ctx context.Context, h *hub.Hub, text string) error {
 		return o.explainHub(h, err, "cannot read the thread")
 	}
 	for _, m := range list {
+		r := o.message(ctx, h, m)
 		if m.State == hub.New {
 			if err := h.Seen(ctx, m); err != nil {
 				return o.explainHub(h, err, "cannot note that it was seen")
 			}
 		}
-		r := o.message(ctx, h, m)
 		id := short(m.URI.ID)
 		if m.Copy {
 			id = "-"

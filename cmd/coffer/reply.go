@@ -86,10 +86,10 @@ func (c *replyCommand) Run(ctx context.Context, p *program) error {
 		at, err = own.Reply(ctx, to, m, a, options)
 	}
 	if errors.Is(err, coffer.Invalid) && !c.says() {
-		return explain(err, `see it with "coffer inbox `+c.ID+`"`, "this message asks for no proof")
+		return failed(coffer.Invalid, `see it with "coffer inbox `+c.ID+`"`, "this message asks for no proof")
 	}
 	if err != nil {
-		return o.explainHub(to, err, "cannot answer")
+		return o.explainSend(to, err, "cannot answer")
 	}
 	return o.sent(ctx, at, "answered %s", who)
 }
@@ -144,7 +144,7 @@ func (c *replyCommand) answer(ctx context.Context, o *owner, own, to *hub.Hub, m
 		p.note(`Granted was: %s; take it back with "coffer hub revoke".`, wantedText(wanted[:len(ids)]))
 	}
 	if err != nil {
-		return o.explainHub(to, err, "cannot answer")
+		return o.explainSend(to, err, "cannot answer")
 	}
 	if p.Quiet && !p.JSON {
 		return nil

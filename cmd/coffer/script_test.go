@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the stories in testdata against the provider's real program on real sockets. Besides the commands
 // of testscript they have:
 //
-//	node start                 starts cofferd; its origin is in $NODE, behind a gate that passes everything on
+//	node start [FLAG…]         starts cofferd; its origin is in $NODE, behind a gate that passes everything on
 //	node stop, node kill       ends it with SIGTERM, or with SIGKILL; "node start" starts it again as it was
 //	node check                 runs cofferd check
 //	gate N                     lets N more bytes pass to the node, and then nothing
@@ -42,6 +42,8 @@ func TestMain(m *testing.M) {
 //	                           several objects, to that of the last one that has it
 //	big FILE N SEED            writes a file of N bytes that the seed determines
 //	pair [flags]               starts "coffer device pair"; its code is in $CODE, and $TEXT; see pair_test.go
+//	ada identities FILE        writes an identities.json with somebody whose document says where her hub is; see open_test.go
+//	ada publish KIND FILE VAR  keeps a public object in that hub; its id is in $VAR
 //	running                    waits for "coffer up" in the background; its origin is in $ADDRESS
 func TestScripts(t *testing.T) {
 	cofferd := buildNode(t)
@@ -73,7 +75,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": nodeCommand, "gate": gateCommand, "exits": exitsCommand, "take": takeCommand, "big": bigCommand,
-			"running": runningCommand, "pair": pairCommand,
+			"running": runningCommand, "pair": pairCommand, "ada": adaCommand,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
@@ -99,6 +101,7 @@ func buildNode(t *testing.T) string {
 // A nodeProcess is a node of a script: a process, and the gate before it.
 type nodeProcess struct {
 	program, data string
+	flags         string // of its start
 	gate          *gate
 	cmd           *exec.Cmd // nil while it does not run
 }
@@ -113,7 +116,7 @@ func (n *nodeProcess) start(ts *testscript.TestScript) (err error) {
 		}
 		address := l.Addr().String()
 		l.Close()
-		if err = n.startAt(address, ts.Getenv("NODE")); err == nil {
+		if err = n.startAt(ts, address); err == nil {
 			n.gate.lead(address)
 			return nil
 		}
@@ -121,8 +124,10 @@ func (n *nodeProcess) start(ts *testscript.TestScript) (err error) {
 	return err
 }
 
-func (n *nodeProcess) startAt(address, origin string) error {
-	cmd := exec.Command(n.program, "--listen", address, "--data", n.data, "--origin", origin)
+func (n *nodeProcess) startAt(ts *testscript.TestScript, address string) error {
+	origin := ts.Getenv("NODE")
+	cmd := exec.Command(n.program, append(strings.Fields(n.flags), "--listen", address, "--data", n.data, "--origin", origin)...)
+	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{}
 	log, err := os.OpenFile(n.data+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -164,11 +169,14 @@ func (n *nodeProcess) end(s syscall.Signal) error {
 
 func nodeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	n := ts.Value(nodeProcess{}).(*nodeProcess)
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: node start|stop|kill|check")
+	if neg || len(args) == 0 || len(args) > 1 && args[0] != "start" {
+		ts.Fatalf("usage: node start [flags]|stop|kill|check")
 	}
 	switch args[0] {
 	case "start":
+		if len(args) > 1 {
+			n.flags = strings.Join(args[1:], " ")
+		}
 		ts.Check(n.start(ts))
 	case "stop":
 		ts.Check(n.end(syscall.SIGTERM))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cofferhq/coffer"
@@ -48,6 +49,16 @@ func (c *hubSend) to(ctx context.Context, o *owner, who string) (*hub.Hub, *hub.
 	}
 	to, err := o.hub(ctx, did, c.At, "")
 	return to, &hub.SendOptions{Introduction: c.Introduction, Copy: own}, err
+}
+
+// explainSend is explainHub for messages.
+func (o *owner) explainSend(to *hub.Hub, err error, doing string) error {
+	var fault *coffer.Fault
+	if errors.Is(err, coffer.Denied) && errors.As(err, &fault) && fault.Target == "" {
+		return failed(coffer.Denied, `it begins when they look into it with "coffer inbox"; if their hub is elsewhere, say where `+
+			"with --at URL", "%s: they have no inbox there, or it takes nothing from strangers", doing)
+	}
+	return o.explainHub(to, err, "%s", doing)
 }
 
 // sent tells where a message was left.
@@ -117,7 +128,7 @@ func (c *sendCommand) Run(ctx context.Context, p *program) error {
 	}
 	at, err := to.Send(ctx, a, options)
 	if err != nil {
-		return o.explainHub(to, err, "cannot leave the message")
+		return o.explainSend(to, err, "cannot leave the message")
 	}
 	return o.sent(ctx, at, "left for %s", o.callHub(ctx, to.Owner()))
 }
