@@ -16,6 +16,7 @@ import (
 	"github.com/cofferhq/coffer/internal/jose"
 	"github.com/cofferhq/coffer/internal/lucene"
 	"github.com/cofferhq/coffer/keyring"
+	"github.com/cofferhq/coffer/merge"
 	"github.com/cofferhq/coffer/node/hub"
 )
 
@@ -152,9 +153,12 @@ func (h *hubs) open(ctx context.Context) (server *apihub.Server, document []byte
 		AnswerKey: n.resolver.AnswerKey,
 		Secret:    secrets[1],
 		Now:       n.config.Now,
-		Version:   n.config.Version,
-		Observe:   n.metrics.observe,
-		Report:    func(route string, err error) { n.log.Error("request", "route", route, "error", err) },
+
+		Endpoint:   n.origin + "/.identity",
+		Strategies: []string{merge.Basic, merge.LastWriterWins, merge.MergePatch},
+		Version:    n.config.Version,
+		Observe:    n.metrics.observe,
+		Report:     func(route string, err error) { n.log.Error("request", "route", route, "error", err) },
 	})
 	if err != nil {
 		return nil, nil, err
