@@ -398,6 +398,7 @@ func (s *story) stores() {
 
 	// A third sees and does nothing, also when he is granted the very key.
 	s.permit(carol, "CRUD", store(bob, "a"))
+	s.permit(carol, "CRUD", kind{"", bob.DID, "Store"})
 	s.denied(s.tryCommits(carol, a))
 	s.denied(s.tryList(carol, store(bob, "a")))
 	s.denied(s.try(carol, s.commit(carol, store(bob, "a"), "x", updating(a))))

@@ -131,7 +131,9 @@ func (s *story) whileWriting() {
 		who := []*Person{alice, bob}[w%2]
 		commits = append(commits, nil)
 		for i := range 20 {
-			commits[w] = append(commits[w], s.commit(who, playlists, fmt.Sprint(w, i)))
+			// Large ones take longer to store, so that others overtake them.
+			payload := fmt.Sprint(w, i) + strings.Repeat("x", w%2*i%2*300_000)
+			commits[w] = append(commits[w], s.commit(who, playlists, payload))
 		}
 	}
 	var writers sync.WaitGroup

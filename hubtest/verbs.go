@@ -194,6 +194,8 @@ func (s *story) relay() {
 	// Nobody else sends the owner's callers elsewhere, and nowhere but to a web address.
 	s.permit(bob, "CRUD", relays)
 	s.create(bob, relays, `{"interface":"Collections","location":"https://mallory.example/"}`)
+	id = s.create(alice, relays, `{"interface":"Actions","location":"https://hub.example/"}`)
+	s.update(bob, relays, id, `{"interface":"Collections","location":"https://mallory.example/"}`)
 	for _, location := range []string{"http://hub.example/", "javascript:alert(1)", "//hub.example/", ""} {
 		s.create(alice, relays, s.json(members{"interface": "Collections", "location": location}))
 	}
