@@ -65,7 +65,7 @@ type hubKind struct {
 // hub opens the hub of the identity, or of whoever is named.
 func (c *hubOf) hub(ctx context.Context, o *owner) (*hub.Hub, error) {
 	if c.Of == "" {
-		return o.hub(ctx, o.ring.DID(), c.At, c.Purpose)
+		return c.own(ctx, o)
 	}
 	did, err := o.whom(ctx, c.Of)
 	if err != nil {
@@ -76,7 +76,18 @@ func (c *hubOf) hub(ctx context.Context, o *owner) (*hub.Hub, error) {
 
 // own opens the identity's own hub.
 func (c *hubPlace) own(ctx context.Context, o *owner) (*hub.Hub, error) {
-	return o.hub(ctx, o.ring.DID(), c.At, "")
+	if c.At != "" {
+		return o.hub(ctx, o.ring.DID(), c.At, "")
+	}
+	return o.ownHub(ctx)
+}
+
+// ownHub opens the identity's own hub, at the profile's node.
+func (o *owner) ownHub(ctx context.Context) (h *hub.Hub, err error) {
+	if o.mine == nil {
+		o.mine, err = o.hub(ctx, o.ring.DID(), "", "")
+	}
+	return o.mine, err
 }
 
 // kind reads CONTEXT/TYPE.
@@ -178,7 +189,10 @@ func (o *owner) endpointAt(ctx context.Context, at string) (hub.Endpoint, error)
 	if err != nil {
 		return none, failed(coffer.Invalid, "give it like https://vault.example", "%q is no URL of a hub", at)
 	}
-	client := http.Client{Transport: newHubTransport()}
+	client := http.Client{
+		Transport:     newHubTransport(),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
 	if err != nil {

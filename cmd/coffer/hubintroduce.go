@@ -38,7 +38,7 @@ func (c *hubIntroduceCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	h, err := (&hubPlace{}).own(ctx, o)
+	h, err := o.ownHub(ctx)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -146,7 +147,8 @@ func (o *owner) thread(ctx context.Context, h *hub.Hub, text string) error {
 		if m.Copy {
 			id = "-"
 		}
-		err := o.program.result(r, "%s  %s  %s  %s\n  %s", id, timeText(r.Sent), printable(r.who()), r.State, printable(r.Says))
+		says := strings.ReplaceAll(printable(r.Says), "\n", "\n  ") // so that no line of it passes for another message
+		err := o.program.result(r, "%s  %s  %s  %s\n  %s", id, timeText(r.Sent), printable(r.who()), r.State, says)
 		if err != nil {
 			return err
 		}

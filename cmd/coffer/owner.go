@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent"
+	"github.com/cofferhq/coffer/agent/hub"
 	"github.com/cofferhq/coffer/api/edv"
 	"github.com/cofferhq/coffer/ident"
 	"github.com/cofferhq/coffer/keyring"
@@ -27,6 +28,7 @@ type owner struct {
 	log        *pinnedLog // nil when the node signs no checkpoints
 	left       func()     // gives the cache back
 
+	mine  *hub.Hub          // one's own, where the profile says, once it was needed
 	names map[string]string // what the owner calls others, by identifier, once it was needed
 }
 

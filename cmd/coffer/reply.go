@@ -61,7 +61,7 @@ func (c *replyCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer o.close()
-	own, err := (&hubPlace{}).own(ctx, o)
+	own, err := o.ownHub(ctx)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (c *hubSend) to(ctx context.Context, o *owner, who string) (*hub.Hub, *hub.
 	if did == o.ring.DID() {
 		return nil, nil, failed(coffer.Invalid, "", "%s is you", who)
 	}
-	own, err := (&hubPlace{}).own(ctx, o)
+	own, err := o.ownHub(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

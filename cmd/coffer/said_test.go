@@ -1,0 +1,67 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/cofferhq/coffer/agent/hub"
+	"github.com/cofferhq/coffer/grant"
+)
+
+func TestSay(t *testing.T) {
+	const attest = grant.PermissionContext
+	for _, c := range []struct{ context, kind, value, want string }{
+		{schemaOrg, "Message", `{"text":"hello"}`, "hello"},
+		{schemaOrg, "Message", `{"description":"hello"}`, "hello"},
+		{schemaOrg, "Message", `{"text":7}`, `schema.org/Message {"text":7}`},
+		{schemaOrg, "Message", `"hello"`, `schema.org/Message "hello"`},
+		{schemaOrg, "ReplyAction", `{"resultComment":{"text":"yes"}}`, "yes"},
+		{schemaOrg, "AskAction", `{"question":"Why?"}`, "asks: Why?"},
+		{schemaOrg, "AskAction", `{"question":{"name":"Why?"}}`, "asks: Why?"},
+		{schemaOrg, "ReadAction", `{"object":{"url":"https://a.example"}}`, "asks you to read https://a.example"},
+		{schemaOrg, "VoteAction", `{"candidate":"Ada"}`, "votes for Ada"},
+		{schemaOrg, "VoteAction", `{"candidate":7}`, `schema.org/VoteAction {"candidate":7}`},
+		{schemaOrg, "RsvpAction", `{"event":"Party","rsvpResponse":"RsvpResponseNo"}`, "does not come to Party"},
+		{schemaOrg, "RsvpAction", `{"event":"Party","rsvpResponse":"http://schema.org/RsvpResponseMaybe"}`, "may come to Party"},
+		{schemaOrg, "RsvpAction", `{"event":"Party"}`, `schema.org/RsvpAction {"event":"Party"}`},
+		{"cook.example", "Message", `{"text": "hello"}`, `cook.example/Message {"text":"hello"}`},
+		{attest, hub.RequestAttestationAction, `{"types":["A","B"],"purpose":"p"}`, "asks for a proof of A or B, for: p"},
+		{attest, hub.RequestAttestationAction, `{}`, "asks for a proof of something"},
+		{attest, hub.OfferAttestationAction, `{"types":["A"]}`, "offers a proof of A"},
+		{attest, hub.ConsentAttestationAction, `{"consent":true}`, "agrees to send the proof"},
+		{attest, hub.ConsentAttestationAction, `{}`, "does not agree to send the proof"},
+		{attest, hub.DeliverAttestationAction, `{"proof":{}}`, "sends the proof, 2 B of JSON (not verified)"},
+	} {
+		m := &hub.Message{Kind: hub.Kind{Context: c.context, Type: c.kind}, Value: json.RawMessage(c.value)}
+		if got := say(t.Context(), nil, m); got != c.want {
+			t.Errorf("%s/%s %s: %q, want %q", c.context, c.kind, c.value, got, c.want)
+		}
+	}
+	m := &hub.Message{Unreadable: true, Kind: hub.Kind{Context: schemaOrg, Type: "Message"}}
+	if got, want := say(t.Context(), nil, m), "left something that cannot be opened: it was not sealed for you"; got != want {
+		t.Errorf("unreadable: %q, want %q", got, want)
+	}
+}
+
+// FuzzSay puts what strangers sent into words.
+func FuzzSay(f *testing.F) {
+	f.Add("RsvpAction", `{"event":{"name":"Party"},"rsvpResponse":"https://schema.org/RsvpResponseYes"}`)
+	f.Add("AskAction", `{"question":null,"text":"x"}`)
+	f.Add("Message", `[]`)
+	f.Add("Recipe", `{"salt":1}`)
+	f.Fuzz(func(t *testing.T, kind, value string) {
+		if !utf8.ValidString(kind) || !json.Valid([]byte(value)) {
+			return // a hub's agent lets nothing else through
+		}
+		m := &hub.Message{Kind: hub.Kind{Context: schemaOrg, Type: kind}, Value: json.RawMessage(value)}
+		said := say(t.Context(), nil, m)
+		if said == "" {
+			t.Error("a message that says nothing")
+		}
+		if n := utf8.RuneCountInString(cut(said)); n > maxGist {
+			t.Errorf("cut to %d characters", n)
+		}
+		gist(m.Value)
+	})
+}
