@@ -169,6 +169,14 @@ func TestRequestAndAnswer(t *testing.T) {
 	list := inbox(t, alice, false)
 	_, err = alice.PermissionRequest(ctx, list[len(list)-1])
 	want(t, err, coffer.Corrupt)
+	// A request to somebody else.
+	w.begin("bob")
+	toBob := must(w.open("shop", "bob").RequestPermission(ctx, hub.PermissionRequest{}, nil))(t)
+	other := must(w.open("bob", "bob").Message(ctx, toBob.ID))(t)
+	must(atAlice.Send(ctx, hub.Action{Context: m.Kind.Context, Type: m.Kind.Type, Value: other.Value}, nil))(t)
+	list = inbox(t, alice, false)
+	_, err = alice.PermissionRequest(ctx, list[len(list)-1])
+	want(t, err, coffer.Corrupt)
 	_, err = alice.PermissionRequest(ctx, answer)
 	want(t, err, coffer.Invalid)
 }

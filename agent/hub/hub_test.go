@@ -178,6 +178,25 @@ func TestMergePatch(t *testing.T) {
 	}
 }
 
+// Who writes last has the last word, also when his clock is behind.
+func TestClockBehind(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice := w.open("alice", "alice")
+	slow := w.open("alice", "alice", func(o *hub.Options) {
+		o.Now = func() time.Time { return w.now().Add(-5 * time.Minute) }
+	})
+	id := must(alice.Put(ctx, playlists, playlist{Name: "one"}, nil))(t)
+	if err := alice.Replace(ctx, playlists, id, playlist{Name: "two"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.Replace(ctx, playlists, id, playlist{Name: "three"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if p := must(hub.Get[playlist](ctx, alice, playlists, id))(t); p.Name != "three" {
+		t.Errorf("got %+v", p)
+	}
+}
+
 func TestQuery(t *testing.T) {
 	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
 	h := w.open("alice", "alice")
@@ -462,6 +481,8 @@ func TestHybridDeliveryAndJournal(t *testing.T) {
 			t.Errorf("got %+v, %v", m, err)
 		}
 	}
+	lax := w.open("bob", "alice", known, func(o *hub.Options) { o.Hub = traitor{o.Hub, w.as("alice", "")} })
+	names(t, lax, playlists, nil) // he has the keys of then
 	// A hub that forgets the revocation does not make a device that was restarted seal under the keys that were given up.
 	if err := alice.Revoke(ctx, g); err != nil {
 		t.Fatal(err)
@@ -470,7 +491,6 @@ func TestHybridDeliveryAndJournal(t *testing.T) {
 		o.Journal, o.Hub = journal, forgetful{o.Hub}
 	})
 	later := must(again.Put(ctx, playlists, playlist{Name: "later"}, nil))(t)
-	lax := w.open("bob", "alice", func(o *hub.Options) { o.Hub = traitor{w.as("alice", ""), w.as("alice", "")} })
 	want(t, lax.Get(ctx, playlists, later, new(playlist)), coffer.Denied)
 }
 
@@ -525,6 +545,11 @@ func TestPublicAndOffline(t *testing.T) {
 	if len(list) != 1 || string(list[0].Value) != `{"name":"for sale"}` || list[0].Author != alice.Owner() ||
 		!list[0].Public || list[0].Sealed || list[0].ID != id {
 		t.Fatalf("got %+v", list)
+	}
+	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: offers, Allow: "CR--"}))(t)
+	bobs := must(w.open("bob", "alice").Publish(ctx, offers, playlist{Name: "Bob's"}, nil))(t)
+	if o := must(alice.Object(ctx, offers, bobs))(t); o.Public || o.Sealed {
+		t.Errorf("what another calls public is %+v", o)
 	}
 	bad := *p.Commits[0]
 	bad.Payload = "eyJuYW1lIjoiZnJlZSJ9"

@@ -60,6 +60,8 @@ func TestHubThatLies(t *testing.T) {
 	offers := hub.Kind{Context: "schema.org", Type: "Offer"}
 	elsewhere := must(alice.Put(ctx, offers, playlist{Name: "offer"}, nil))(t)
 	bob := w.open("bob", "bob")
+	plain := must(alice.Publish(ctx, offers, playlist{Name: "public"}, nil))(t)
+	foreignPlain := must(bob.Publish(ctx, playlists, playlist{Name: "Bob's public"}, nil))(t)
 	foreign := must(bob.Put(ctx, playlists, playlist{Name: "Bob's"}, nil))(t)
 	commitOf := func(name string, id coffer.CommitRev) *coffer.Commit {
 		p, err := w.as(name, "").Commits(ctx, w.ring(name).DID(), &coffer.CommitQuery{Revisions: []coffer.CommitRev{id}})
@@ -126,6 +128,10 @@ func TestHubThatLies(t *testing.T) {
 		"another kind":   {objects: lists(objectOf("alice", offers, elsewhere))},
 		"another owner's": {
 			objects: lists(objectOf("bob", playlists, foreign)), commits: only(commitOf("bob", foreign)),
+		},
+		"another kind, plain": {objects: lists(objectOf("alice", offers, plain))},
+		"another owner's, plain": {
+			objects: lists(objectOf("bob", playlists, foreignPlain)), commits: only(commitOf("bob", foreignPlain)),
 		},
 		"mixed kinds":           {commits: func(p *coffer.CommitPage) { p.Commits = append(p.Commits, retyped) }},
 		"sealed by another":     {objects: lists(said(stolen)), commits: only(stolen)},
@@ -208,6 +214,24 @@ func TestForgedGrant(t *testing.T) {
 		if !errors.Is(err, coffer.Corrupt) {
 			t.Errorf("believed %+v, %v", g, err)
 		}
+	}
+}
+
+// How far the owner is with a message only the owner says.
+func TestStateThatAnotherSays(t *testing.T) {
+	w := newWorld(t, nodehub.Limits{})
+	head := merge.Header{
+		Interface: coffer.ActionsInterface, Context: "schema.org", Type: "AskAction",
+		Operation: merge.Create, Strategy: merge.Basic, Meta: json.RawMessage(`{"state":"done"}`),
+	}
+	c := commitBy(t, w, "carol", "alice", head, []byte(`1`))
+	o := coffer.HubObject{
+		Interface: head.Interface, Context: head.Context, Type: head.Type, ID: c.Rev(), Revision: c.Rev(),
+		Sub: w.ring("alice").DID(), Strategy: merge.Basic,
+	}
+	alice := w.open("alice", "alice", func(opts *hub.Options) { opts.Hub = fake{o, c} })
+	if list := inbox(t, alice, false); len(list) != 1 || list[0].State != hub.New {
+		t.Errorf("got %+v", list)
 	}
 }
 
