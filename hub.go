@@ -27,7 +27,8 @@ type Hub interface {
 
 	// Adopt stores commits that were accepted elsewhere, whoever signed them: any order, any number up to
 	// [MaxAdopt], those already there included. Only the owner may. It returns how many were new. A commit whose
-	// object's create commit neither is there nor among them is NotExist, and then none is stored.
+	// object's create commit neither is there nor among them is NotExist, and then none is stored. A payload may be
+	// withheld, but for grants and actions; when the commit comes again with it, that counts as new.
 	Adopt(ctx context.Context, owner string, commits ...*Commit) (int, error)
 
 	// Objects returns a page of what is known of the objects that match, in the order in which they came here unless
@@ -69,10 +70,17 @@ type Commit struct {
 	Header    json.RawMessage `json:"header,omitempty"` // not signed: the sender's, and what the hub computes
 	Payload   string          `json:"payload"`          // base64url
 	Signature string          `json:"signature"`        // base64url
+
+	// Withheld is the commit's revision when its payload was left out, because the "cache-intent" of its meta says so of
+	// an instance that is but a cache. Payload is "" then, and nobody can verify the signature.
+	Withheld *CommitRev `json:"withheld,omitempty"`
 }
 
 // Rev returns the commit's revision: the SHA-256 of what is signed.
 func (c *Commit) Rev() CommitRev {
+	if c.Withheld != nil {
+		return *c.Withheld
+	}
 	h := sha256.New()
 	h.Write([]byte(c.Protected))
 	h.Write([]byte{'.'})
@@ -148,6 +156,7 @@ type HubObject struct {
 	UpdatedAt time.Time       `json:"updated_at"`     // when, as it says
 	Revision  CommitRev       `json:"revision"`       // that commit
 	Deleted   bool            `json:"deleted,omitzero"`
+	Withheld  bool            `json:"withheld,omitzero"` // this instance has not all that the present value follows from
 }
 
 // An ObjectPage is a page of objects.
@@ -185,9 +194,14 @@ type HubAct struct {
 	Skip      int    // items to pass over
 	Take      int    // items to return; 0, or more than MaxHubPage: MaxHubPage
 	Filter    string // in the syntax of Lucene
-	Meta      json.RawMessage
-	Payload   []json.RawMessage // objects to add, or the one object that replaces
+	// Meta is of what is written. In a request its "cache-intent" says how much is wanted: "min", no data; "attr", data of
+	// up to MaxAttributes bytes; "full", the default, all.
+	Meta    json.RawMessage
+	Payload []json.RawMessage // objects to add, or the one object that replaces
 }
+
+// MaxAttributes is how many bytes of data the "cache-intent" "attr" takes for a descriptor, and no more for its source.
+const MaxAttributes = 16 << 10
 
 // A Verb is what is done on the verb plane, by the names of 2018-04.
 type Verb string
@@ -205,7 +219,7 @@ const (
 type HubItem struct {
 	ID     string
 	Meta   json.RawMessage
-	Data   json.RawMessage // its present value; JSON text if it is JSON, else a JSON string
+	Data   json.RawMessage // its present value; JSON text if it is JSON, else a JSON string; nil if it is withheld
 	Author string          // who wrote it
 }
 

@@ -96,6 +96,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		{"H-30 what is not offered", (*story).notThere},
 		{"H-31 what is offered elsewhere", (*story).relay},
 		{"H-34 for the owner, for some, for all", (*story).readers},
+		{"H-35 as much of an object as its sender, or who asks, intends", (*story).intent},
 		{"H-37 skip and take", (*story).take},
 		{"H-40 Stores", (*story).stores},
 		{"H-40 what a Store holds", (*story).storeLimits},

@@ -84,8 +84,9 @@ const (
 // It verifies no signature and knows neither which interfaces and strategies there are nor what time it is. Members of
 // the protected header that have no meaning here are passed over, except "crit", "b64" and "rev", which are refused.
 //
-// Every error is Invalid with a *coffer.Fault in its chain, whose target is "commit", "commit.header",
-// "commit.payload", "commit.signature", "commit.protected", or "commit.protected." and the name of a member.
+// The payload may be withheld. Every error is Invalid with a *coffer.Fault in its chain, whose target is "commit",
+// "commit.header", "commit.payload", "commit.signature", "commit.withheld", "commit.protected", or "commit.protected."
+// and the name of a member.
 func Parse(c *coffer.Commit) (*Commit, error) {
 	if c == nil {
 		return nil, fault("commit", missing)
@@ -104,7 +105,10 @@ func Parse(c *coffer.Commit) (*Commit, error) {
 	if err := p.Header.parse(protected); err != nil {
 		return nil, err
 	}
-	if len(p.Payload) == 0 && p.Header.Operation != Delete {
+	switch {
+	case c.Withheld != nil && (len(c.Payload) > 0 || p.Header.Operation == Delete):
+		return nil, fault("commit.withheld", "what is withheld is the payload of a create or an update")
+	case c.Withheld == nil && len(p.Payload) == 0 && p.Header.Operation != Delete:
 		return nil, fault("commit.payload", missing)
 	}
 	if p.Object = p.Rev; p.Header.Operation != Create {
@@ -289,10 +293,10 @@ func (c *Commit) Signer() string {
 }
 
 // Verify reports whether the commit's signature is the key's over what is signed. That the key is one that its owner
-// signs with is for who hands it in to know.
+// signs with is for who hands it in to know. Of a commit whose payload is withheld nobody can tell: false.
 func (c *Commit) Verify(v coffer.Verifier) bool {
 	signature, ok := jose.DecodeSegment(c.Raw.Signature)
-	return ok && v.Verify([]byte(c.Raw.Protected+"."+c.Raw.Payload), signature)
+	return ok && c.Raw.Withheld == nil && v.Verify([]byte(c.Raw.Protected+"."+c.Raw.Payload), signature)
 }
 
 // Compare orders commits: creates before updates before deletes, then by the millisecond they were committed at, then

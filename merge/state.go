@@ -31,7 +31,9 @@ type State struct {
 	Created *Commit // the create commit
 	Latest  *Commit // the last in the order of [Commit.Compare]: it made the state
 	Deleted bool    // a delete is among them: it counts for ever, whatever was committed after it
-	Value   []byte  // nil when deleted
+	Value   []byte  // nil when deleted or withheld
+
+	Withheld bool // a payload is withheld that the value follows from
 }
 
 // Of computes the state of an object from its commits, given in any order, some of them perhaps more than once. What
@@ -59,6 +61,8 @@ func Of(commits []*Commit) (*State, error) {
 	switch {
 	case last.Header.Operation == Delete:
 		s.Deleted = true
+	case withheld(last) || first.Header.Strategy == MergePatch && slices.ContainsFunc(sorted, withheld):
+		s.Withheld = true
 	case first.Header.Strategy == MergePatch:
 		s.Value = patch(sorted)
 	default:
@@ -66,6 +70,8 @@ func Of(commits []*Commit) (*State, error) {
 	}
 	return s, nil
 }
+
+func withheld(c *Commit) bool { return c.Raw != nil && c.Raw.Withheld != nil }
 
 // Follows returns nil if c may be a later commit of the object that first creates: an update or a delete of this object
 // with the same interface, context, type, owner and strategy. Otherwise it is Invalid with a *coffer.Fault.

@@ -81,11 +81,12 @@ type request struct {
 
 // A commit is a [coffer.Commit] on the wire.
 type commit struct {
-	Protected string         `json:"protected"`
-	Header    jsontext.Value `json:"header,omitzero"`
-	Payload   *string        `json:"payload"`
-	Signature string         `json:"signature"`
-	Further   jsontext.Value `json:",embed"` // members that a commit has not
+	Protected string            `json:"protected"`
+	Header    jsontext.Value    `json:"header,omitzero"`
+	Payload   *string           `json:"payload"`
+	Signature string            `json:"signature"`
+	Withheld  *coffer.CommitRev `json:"withheld,omitzero"`
+	Further   jsontext.Value    `json:",embed"` // members that a commit has not
 }
 
 // A query is what objects or commits are asked for.
@@ -254,12 +255,14 @@ func (c *commit) commit(target string) (*coffer.Commit, error) {
 	}
 	return &coffer.Commit{
 		Protected: c.Protected, Header: json.RawMessage(c.Header), Payload: *c.Payload, Signature: c.Signature,
+		Withheld: c.Withheld,
 	}, nil
 }
 
 func commitOf(c *coffer.Commit) commit {
 	return commit{
 		Protected: c.Protected, Header: jsontext.Value(c.Header), Payload: &c.Payload, Signature: c.Signature,
+		Withheld: c.Withheld,
 	}
 }
 
@@ -352,12 +355,13 @@ type object struct {
 	UpdatedAt moment           `json:"updated_at,omitzero"`
 	Revision  coffer.CommitRev `json:"revision,omitzero"`
 	Deleted   bool             `json:"deleted,omitzero"`
+	Withheld  bool             `json:"withheld,omitzero"`
 }
 
 func objectOf(o *coffer.HubObject) object {
 	return object{
 		o.Interface, o.Context, o.Type, o.ID, o.CreatedBy, moment(o.CreatedAt), o.Sub, o.Strategy, jsontext.Value(o.Meta),
-		o.UpdatedBy, moment(o.UpdatedAt), o.Revision, o.Deleted,
+		o.UpdatedBy, moment(o.UpdatedAt), o.Revision, o.Deleted, o.Withheld,
 	}
 }
 
@@ -366,6 +370,7 @@ func (o *object) object() coffer.HubObject {
 		Interface: o.Interface, Context: o.Context, Type: o.Type, ID: o.ID, CreatedBy: o.CreatedBy,
 		CreatedAt: time.Time(o.CreatedAt), Sub: o.Sub, Strategy: o.Strategy, Meta: json.RawMessage(o.Meta),
 		UpdatedBy: o.UpdatedBy, UpdatedAt: time.Time(o.UpdatedAt), Revision: o.Revision, Deleted: o.Deleted,
+		Withheld: o.Withheld,
 	}
 }
 

@@ -53,7 +53,7 @@ func interfaceOf(requestType string) (iface, verb string) {
 type wrapped struct {
 	ID     string         `json:"id,omitempty"`
 	Meta   jsontext.Value `json:"meta,omitempty"`
-	Data   jsontext.Value `json:"data"`
+	Data   jsontext.Value `json:"data,omitzero"` // none when the hub holds it back
 	Author string         `json:"author,omitempty"`
 }
 
@@ -201,7 +201,9 @@ func withoutID(meta jsontext.Value, id string) json.RawMessage {
 // identified returns an object in the form of 2018-04: with its id as a member, and its meta if it has none.
 func identified(i *coffer.HubItem) (map[string]jsontext.Value, error) {
 	o := make(map[string]jsontext.Value)
-	if data := jsontext.Value(i.Data); data.Kind() != '{' {
+	if data := jsontext.Value(i.Data); data == nil {
+		// as much as is here, or was asked for
+	} else if data.Kind() != '{' {
 		o["@value"] = data
 	} else if err := jose.DecodeOpen(data, &o); err != nil {
 		return nil, coffer.E("answer", coffer.Other, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -107,6 +108,10 @@ func (v *view) request(ctx context.Context, owner string, h *hub, a *coffer.HubA
 	if err := l.permit(ctx); err != nil {
 		return nil, err
 	}
+	most, err := wanted(a.Meta)
+	if err != nil {
+		return nil, err
+	}
 	take := a.Take
 	if take <= 0 || take > coffer.MaxHubPage {
 		take = coffer.MaxHubPage
@@ -131,7 +136,7 @@ func (v *view) request(ctx context.Context, owner string, h *hub, a *coffer.HubA
 			passed++
 			continue
 		}
-		i, err := h.item(ctx, r)
+		i, err := h.item(ctx, r, most)
 		if err != nil {
 			return nil, err
 		}
@@ -154,9 +159,27 @@ func (v *view) nothingThere(a *coffer.HubAct) ([]coffer.HubItem, error) {
 	return []coffer.HubItem{}, nil
 }
 
-// item returns an object as the verb plane shows it.
-func (h *hub) item(ctx context.Context, r *row) (coffer.HubItem, error) {
+// wanted returns how many bytes of an object's data a request wants, by the "cache-intent" of its meta.
+func wanted(meta json.RawMessage) (most int64, err error) {
+	var intent string
+	if meta != nil && !exact(meta, members{"cache-intent": &intent}) {
+		return 0, invalid("meta.cache-intent", "Required parameter is of the incorrect type")
+	}
+	switch intent {
+	case "min":
+		return 0, nil
+	case "attr":
+		return coffer.MaxAttributes, nil
+	}
+	return math.MaxInt64, nil
+}
+
+// item returns an object as the verb plane shows it, without data of more than so many bytes.
+func (h *hub) item(ctx context.Context, r *row, most int64) (coffer.HubItem, error) {
 	i := coffer.HubItem{ID: r.Object.ID.String(), Meta: r.Object.Meta, Author: r.Object.UpdatedBy}
+	if r.Object.Withheld || r.Size > most {
+		return i, nil
+	}
 	value, err := h.value(ctx, r)
 	if err != nil {
 		return i, err

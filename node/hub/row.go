@@ -24,6 +24,7 @@ type head struct {
 	Object    coffer.HubObject `json:"object"`
 	Operation string           `json:"operation"`        // of the commit that made the state
 	Size      int64            `json:"size,omitzero"`    // bytes of the present value, at most
+	Lacking   int              `json:"lacking,omitzero"` // commits whose payloads are withheld
 	Grant     json.RawMessage  `json:"grant,omitempty"`  // the grant that is in force, without keys
 	Second    bool             `json:"second,omitempty"` // came although there was one already; see rules.unique
 	Stranger  bool             `json:"stranger,omitempty"`
@@ -77,6 +78,7 @@ func newRow(c *merge.Commit) *row {
 		Interface: h.Interface, Context: h.Context, Type: h.Type, ID: c.Rev,
 		CreatedBy: author(c), CreatedAt: h.CommittedAt, Sub: h.Sub, Strategy: h.Strategy,
 	}}}
+	r.lack(c)
 	r.set(c)
 	return r
 }
@@ -84,11 +86,31 @@ func newRow(c *merge.Commit) *row {
 // add makes of the row what it is with one more commit, unless it made the row.
 func (r *row) add(c *merge.Commit) {
 	all := r.Size + int64(len(c.Payload))
+	r.lack(c)
 	if r.latest().Before(c) {
 		r.set(c)
 	}
 	if r.Object.Strategy == merge.MergePatch {
 		r.Size = all
+		r.Object.Withheld = r.Lacking > 0 && !r.Object.Deleted
+	}
+}
+
+// lack counts a commit whose payload is withheld.
+func (r *row) lack(c *merge.Commit) {
+	if c.Raw != nil && c.Raw.Withheld != nil {
+		r.Lacking++
+	}
+}
+
+// fill notes that a commit that was there without its payload is there with it.
+func (r *row) fill(c *merge.Commit) {
+	r.Lacking--
+	if r.Object.Strategy == merge.MergePatch {
+		r.Size += int64(len(c.Payload))
+		r.Object.Withheld = r.Lacking > 0 && !r.Object.Deleted
+	} else if c.Rev == r.Object.Revision {
+		r.Size, r.Object.Withheld = int64(len(c.Payload)), false
 	}
 }
 
@@ -96,6 +118,7 @@ func (r *row) set(c *merge.Commit) {
 	o := &r.Object
 	o.Meta, o.UpdatedBy, o.UpdatedAt, o.Revision = c.Header.Meta, author(c), c.Header.CommittedAt, c.Rev
 	o.Deleted = c.Header.Operation == merge.Delete
+	o.Withheld = c.Raw != nil && c.Raw.Withheld != nil
 	r.Operation, r.Size = c.Header.Operation, int64(len(c.Payload))
 	r.Grant = nil
 	if o.Interface == coffer.PermissionsInterface {
@@ -258,7 +281,15 @@ type kept struct {
 	issuer string // identifier of the signer
 	object bool   // it creates the object
 	commit coffer.Commit
+
+	present *coffer.Document // it was read from
 }
+
+// What is said of a commit in the byte before its texts.
+const (
+	creates  = 1 << iota // it creates its object
+	withheld             // its payload is not here, and its revision stands in that place
+)
 
 // keepCommit returns the document of a commit.
 func (h *hub) keepCommit(c *merge.Commit, row coffer.ObjectID, stamp int64) *coffer.Document {
@@ -266,12 +297,16 @@ func (h *hub) keepCommit(c *merge.Commit, row coffer.ObjectID, stamp int64) *cof
 	size := 64 + len(c.Raw.Protected) + len(c.Raw.Payload) + len(c.Raw.Signature) + len(c.Raw.Header) + len(c.Header.KeyID)
 	p := append(make([]byte, 0, size), row[:]...)
 	p = binary.BigEndian.AppendUint64(p, uint64(stamp))
-	flag := byte(0)
+	flags, payload := byte(0), c.Raw.Payload
 	if c.Header.Operation == merge.Create {
-		flag = 1
+		flags |= creates
 	}
-	p = append(p, flag)
-	for _, s := range [...]string{c.Signer(), c.Raw.Protected, c.Raw.Payload, c.Raw.Signature, string(c.Raw.Header)} {
+	if c.Raw.Withheld != nil {
+		flags |= withheld
+		payload = c.Rev.String()
+	}
+	p = append(p, flags)
+	for _, s := range [...]string{c.Signer(), c.Raw.Protected, payload, c.Raw.Signature, string(c.Raw.Header)} {
 		p = append(binary.AppendUvarint(p, uint64(len(s))), s...)
 	}
 	return &coffer.Document{ID: id, Body: h.body(id, p)}
@@ -282,7 +317,10 @@ func (h *hub) readCommit(d *coffer.Document) (*kept, error) {
 	if err != nil || len(b) < 25 {
 		return nil, corrupt()
 	}
-	k := &kept{row: coffer.ObjectID(b[:16]), stamp: int64(binary.BigEndian.Uint64(b[16:])), object: b[24] == 1}
+	flags := b[24]
+	k := &kept{
+		row: coffer.ObjectID(b[:16]), stamp: int64(binary.BigEndian.Uint64(b[16:])), object: flags&creates != 0, present: d,
+	}
 	b = b[25:]
 	var header string
 	for _, s := range [...]*string{&k.issuer, &k.commit.Protected, &k.commit.Payload, &k.commit.Signature, &header} {
@@ -291,6 +329,13 @@ func (h *hub) readCommit(d *coffer.Document) (*kept, error) {
 			return nil, corrupt()
 		}
 		*s, b = string(b[size:size+int(n)]), b[size+int(n):]
+	}
+	if flags&withheld != 0 {
+		rev, err := coffer.ParseCommitRev(k.commit.Payload)
+		if err != nil {
+			return nil, corrupt()
+		}
+		k.commit.Payload, k.commit.Withheld = "", &rev
 	}
 	if header != "" {
 		k.commit.Header = json.RawMessage(header)

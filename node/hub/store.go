@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/cofferhq/coffer"
@@ -14,7 +15,8 @@ import (
 type draft struct {
 	was, is  *row // was is nil when it is not there
 	fresh    []*merge.Commit
-	stranger bool // its creator rests on nothing
+	whole    []filling // commits that were there without their payloads
+	stranger bool      // its creator rests on nothing
 }
 
 // storeAttempts is how often a write is tried. Of those who write at once, one wins each time.
@@ -35,7 +37,8 @@ func (s *Service) store(
 	}()
 	for i := range storeAttempts {
 		drafts, fresh, err := s.draft(ctx, h, commits, judge, i == 0)
-		if err != nil || len(fresh) == 0 {
+		changed := func(d *draft) bool { return len(d.fresh)+len(d.whole) > 0 }
+		if err != nil || !slices.ContainsFunc(drafts, changed) {
 			return drafts, err
 		}
 		if i > 0 {
@@ -84,10 +87,22 @@ func (s *Service) draft(
 			}
 			d.stranger = d.stranger || rests.stranger()
 		}
-		if seen[c.Rev] || d.was != nil && d.was.has(c.Rev) {
+		if seen[c.Rev] {
 			continue
 		}
 		seen[c.Rev] = true
+		if d.was != nil && d.was.has(c.Rev) {
+			if d.was.Lacking > 0 && c.Raw.Withheld == nil {
+				k, err := h.commit(ctx, c.Rev)
+				if err != nil {
+					return nil, nil, err
+				}
+				if k != nil && k.commit.Withheld != nil {
+					d.whole = append(d.whole, filling{c, k})
+				}
+			}
+			continue
+		}
 		d.fresh = append(d.fresh, c)
 		fresh = append(fresh, arriving{c, d})
 	}
@@ -132,10 +147,19 @@ func (s *Service) become(d *draft) error {
 		}
 		d.is.add(c)
 	}
+	for _, f := range d.whole {
+		d.is.fill(f.commit)
+	}
 	if d.was != nil {
 		return s.irrevocable(d.was, d.is)
 	}
 	return nil
+}
+
+// A filling is a commit that comes with its payload, and what was kept of it without.
+type filling struct {
+	commit *merge.Commit
+	kept   *kept
 }
 
 // An arriving is a commit that is new, and what its object becomes.
@@ -188,8 +212,13 @@ func (s *Service) apply(ctx context.Context, h *hub, drafts []*draft, fresh []ar
 		writes = append(writes, coffer.Write{Document: h.keepCommit(f.commit, f.draft.is.id, stamps[i])})
 	}
 	for _, d := range drafts {
-		if len(d.fresh) > 0 {
+		if len(d.fresh)+len(d.whole) > 0 {
 			writes = append(writes, coffer.Write{Document: h.document(d.is)})
+		}
+		for _, f := range d.whole {
+			again := h.keepCommit(f.commit, f.kept.row, f.kept.stamp)
+			again.Sequence, again.Parents = f.kept.present.Sequence+1, []coffer.Rev{f.kept.present.Rev()}
+			writes = append(writes, coffer.Write{Document: again})
 		}
 	}
 	for _, k := range kinds {

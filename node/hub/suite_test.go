@@ -18,26 +18,53 @@ import (
 	"github.com/cofferhq/coffer/hubtest"
 	"github.com/cofferhq/coffer/internal/jose"
 	"github.com/cofferhq/coffer/internal/lucene"
+	"github.com/cofferhq/coffer/internal/servers"
 	"github.com/cofferhq/coffer/node/hub"
 	"github.com/cofferhq/coffer/node/vault"
+	"github.com/cofferhq/coffer/store/blob/files"
+	"github.com/cofferhq/coffer/store/postgres"
 )
 
-// TestSuite tells all stories at hubs in this process.
+// TestSuite tells all stories at hubs in this process, each on a store of its own.
 func TestSuite(t *testing.T) {
-	limits := hubtest.Limits{
-		ActionSize: 1000, SenderBurst: 5, ActionsWait: 8, StoreKeys: 5, StoreBytes: 10_000, ObjectCommits: 20,
-	}
 	hubtest.Run(t, func(t testing.TB) *hubtest.Place {
-		return newPlace(t, limits, 0, new(atomic.Int64))
+		h := &house{vaults: func(t testing.TB) *coffertest.Vaults { return coffertest.NewVaults(t, vault.Limits{}) }}
+		return h.place(t, 0)
 	})
 }
 
-// newPlace makes a place on a store of its own. It asks strangers for so many bits of work; its clock is ahead by so many
-// nanoseconds.
-func newPlace(t testing.TB, limits hubtest.Limits, work int, ahead *atomic.Int64) *hubtest.Place {
-	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+// TestSuiteOnPostgres tells them at hubs on one database.
+func TestSuiteOnPostgres(t *testing.T) {
+	documents, err := postgres.Open(t.Context(), servers.Database(t), postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { documents.Close() })
+	chunks, err := files.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	vaults := coffertest.NewVaultsOn(t, vault.Limits{}, documents, chunks)
+	hubtest.Run(t, func(t testing.TB) *hubtest.Place {
+		h := &house{vaults: func(testing.TB) *coffertest.Vaults { return vaults }}
+		return h.place(t, 0)
+	})
+}
+
+// A house has places whose clocks go alike.
+type house struct {
+	vaults func(testing.TB) *coffertest.Vaults
+	ahead  atomic.Int64 // nanoseconds by which the clocks are ahead
+}
+
+// place makes a place, which asks strangers for so many bits of work.
+func (h *house) place(t testing.TB, work int) *hubtest.Place {
+	limits := hubtest.Limits{
+		ActionSize: 1000, SenderBurst: 5, ActionsWait: 8, StoreKeys: 5, StoreBytes: 10_000, ObjectCommits: 20,
+	}
+	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	service := hub.New(hub.Options{
-		Vaults: &hubVaults{t: t, vaults: coffertest.NewVaults(t, vault.Limits{}), made: map[string]coffer.Vault{}},
+		Vaults: &hubVaults{t: t, vaults: h.vaults(t), made: map[string]coffer.Vault{}},
 		Key:    keyOf,
 		Filter: readFilter,
 		Signer: somebody("hub"),
@@ -59,14 +86,10 @@ func newPlace(t testing.TB, limits hubtest.Limits, work int, ahead *atomic.Int64
 	return &hubtest.Place{
 		Alice: person("alice"), Bob: person("bob"), Carol: person("carol"), Dave: person("dave"),
 		Nobody: service.As(grant.Caller{}, ""),
-		Fresh: func(t testing.TB) *hubtest.Place {
-			return newPlace(t, limits, work, ahead)
-		},
-		Guarded: func(t testing.TB, bits int) *hubtest.Place {
-			return newPlace(t, limits, bits, ahead)
-		},
+		Fresh:   func(t testing.TB) *hubtest.Place { return h.place(t, work) },
+		Guarded: h.place,
 		Now:     now,
-		Advance: func(d time.Duration) { ahead.Add(int64(d)) },
+		Advance: func(d time.Duration) { h.ahead.Add(int64(d)) },
 		Limits:  limits,
 	}
 }

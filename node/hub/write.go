@@ -21,6 +21,9 @@ func (v *view) Write(ctx context.Context, owner string, c *coffer.Commit) ([]cof
 	if err != nil {
 		return nil, err
 	}
+	if c.Withheld != nil {
+		return nil, invalid("commit.withheld", "only of what was accepted elsewhere may the payload be withheld")
+	}
 	// What a hub signs for somebody, it does not take from outside, from nobody.
 	if v.who == "" || m.Signer() != v.who || author(m) != v.who || v.s.o.Signer != nil && v.who == v.s.o.Signer.DID() {
 		return nil, invalid("commit", "The commit must be signed by the request issuer")
@@ -150,7 +153,11 @@ func (v *view) Adopt(ctx context.Context, owner string, commits ...*coffer.Commi
 		case m.Header.Interface == coffer.PermissionsInterface && author(m) != owner:
 			return 0, invalid("commit.protected.kid", "grants are the owner's alone")
 		}
-		if err := v.s.verify(ctx, m); err != nil {
+		if c.Withheld != nil {
+			if i := m.Header.Interface; i == coffer.PermissionsInterface || i == coffer.ActionsInterface {
+				return 0, invalid("commit.withheld", "not of this interface")
+			}
+		} else if err := v.s.verify(ctx, m); err != nil {
 			return 0, err
 		}
 		parsed[i] = m
@@ -158,7 +165,7 @@ func (v *view) Adopt(ctx context.Context, owner string, commits ...*coffer.Commi
 	n := 0
 	drafts, err := v.s.store(ctx, h, parsed, nil)
 	for _, d := range drafts {
-		n += len(d.fresh)
+		n += len(d.fresh) + len(d.whole)
 	}
 	return n, err
 }
