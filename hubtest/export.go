@@ -175,3 +175,71 @@ func (s *story) adopting() {
 		s.Errorf("adopted %d again: %v", n, err)
 	}
 }
+
+// forgedWithheld: nobody can verify what is said of a commit whose payload is withheld. When the commit comes whole, what
+// its signer said counts, or it is refused as a whole.
+func (s *story) forgedWithheld() {
+	alice, bob, dave := &s.Alice, &s.Bob, &s.Dave
+	// without returns a commit as if its payload were withheld, with another's protected header.
+	without := func(c, as *coffer.Commit) *coffer.Commit {
+		rev := c.Rev()
+		return &coffer.Commit{Protected: as.Protected, Signature: as.Signature, Withheld: &rev}
+	}
+	secret := s.commit(alice, playlists, "secret", meta(members{"title": "mine"}))
+	public := s.commit(alice, playlists, "secret", meta(members{"public": true}))
+	if _, err := alice.Hub.Adopt(s.ctx, alice.DID, without(secret, public)); err != nil {
+		s.refused(err, coffer.Invalid, "")
+		return // nothing is believed without its payload
+	}
+	if _, err := alice.Hub.Adopt(s.ctx, alice.DID, secret); err != nil {
+		s.refused(err, coffer.Invalid, "")
+	}
+	if p, err := dave.Hub.Commits(s.ctx, alice.DID,
+		&coffer.CommitQuery{Objects: []coffer.CommitRev{secret.Rev()}}); err == nil {
+		for _, c := range p.Commits {
+			if c.Payload != "" {
+				s.Error("a secret is public, by what was said of it while it was withheld")
+			}
+		}
+	}
+
+	// The same for who created it, and of what type it is.
+	s.permit(bob, "-R--", games)
+	for _, forged := range []*coffer.Commit{s.commit(bob, playlists, "x"), s.commit(alice, games, "x")} {
+		genuine := s.commit(alice, playlists, "another secret")
+		if _, err := alice.Hub.Adopt(s.ctx, alice.DID, without(genuine, forged)); err != nil {
+			s.refused(err, coffer.Invalid, "")
+			continue
+		}
+		if _, err := alice.Hub.Adopt(s.ctx, alice.DID, genuine); err != nil {
+			s.refused(err, coffer.Invalid, "")
+		}
+		if p, err := bob.Hub.Commits(s.ctx, alice.DID,
+			&coffer.CommitQuery{Objects: []coffer.CommitRev{genuine.Rev()}}); err == nil {
+			for _, c := range p.Commits {
+				if c.Payload != "" {
+					s.Error("a secret is read as of another type")
+				}
+			}
+		}
+		whole := s.commits(alice, &coffer.CommitQuery{Revisions: []coffer.CommitRev{genuine.Rev()}})
+		o := s.list(alice, &coffer.ObjectQuery{Interface: "Collections", IDs: []coffer.CommitRev{genuine.Rev()}})
+		if len(whole) == 1 && whole[0].Withheld == nil && (len(o) != 1 || o[0].CreatedBy != alice.DID ||
+			o[0].Type != playlists.typ) {
+			s.Errorf("a commit is here as it was signed, and its object is not: %+v", o)
+		}
+	}
+
+	// And for what object it is about.
+	one, two := s.create(alice, playlists, "one"), s.create(alice, playlists, "two")
+	update := s.commit(alice, playlists, "one, changed", updating(one))
+	if _, err := alice.Hub.Adopt(s.ctx, alice.DID, without(update, s.commit(alice, playlists, "x",
+		updating(two)))); err != nil {
+		s.refused(err, coffer.Invalid, "")
+	}
+	if _, err := alice.Hub.Write(s.ctx, alice.DID, update); err != nil {
+		s.refused(err, coffer.Invalid, "")
+	} else {
+		s.reads(alice, playlists, one, "one, changed")
+	}
+}

@@ -97,6 +97,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		{"H-31 what is offered elsewhere", (*story).relay},
 		{"H-34 for the owner, for some, for all", (*story).readers},
 		{"H-35 as much of an object as its sender, or who asks, intends", (*story).intent},
+		{"H-35 what was said of a payload that was withheld", (*story).forgedWithheld},
 		{"H-37 skip and take", (*story).take},
 		{"H-40 Stores", (*story).stores},
 		{"H-40 what a Store holds", (*story).storeLimits},
