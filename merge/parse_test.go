@@ -265,3 +265,52 @@ func FuzzMergePatch(f *testing.F) {
 		}
 	})
 }
+
+// TestWithheld checks commits without their payloads: their form, that nobody verifies them, and what follows from them.
+func TestWithheld(t *testing.T) {
+	without := func(c *Commit) *coffer.Commit {
+		return &coffer.Commit{Protected: c.Raw.Protected, Signature: c.Raw.Signature, Withheld: &c.Rev}
+	}
+	parse := func(c *Commit) *Commit {
+		t.Helper()
+		p, err := Parse(without(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Rev != c.Rev || p.Object != c.Object || len(p.Payload) != 0 || p.Verify(anything{}) {
+			t.Errorf("got %+v", p)
+		}
+		return p
+	}
+	for _, strategy := range []string{Basic, MergePatch} {
+		first := build(t, header(Create, strategy, 0), `{"a":1}`)
+		second, third := later(t, first, Update, 1, `{"b":2}`), later(t, first, Update, 2, `{"c":3}`)
+		end := later(t, first, Delete, 3, "")
+		for _, test := range []struct {
+			commits  []*Commit
+			withheld bool
+		}{
+			{[]*Commit{first, second}, false},
+			{[]*Commit{parse(first), second}, strategy == MergePatch},
+			{[]*Commit{first, parse(second), third}, strategy == MergePatch},
+			{[]*Commit{first, second, parse(third)}, true},
+			{[]*Commit{parse(first), parse(second), end}, false},
+		} {
+			s, err := Of(test.commits)
+			if err != nil || s.Withheld != test.withheld || s.Withheld && s.Value != nil {
+				t.Errorf("%s of %d commits: %+v, %v", strategy, len(test.commits), s, err)
+			}
+		}
+		_, err := Parse(without(end))
+		refused(t, err, "commit.withheld")
+		both := *first.Raw
+		both.Withheld = &first.Rev
+		_, err = Parse(&both)
+		refused(t, err, "commit.withheld")
+	}
+}
+
+// anything verifies everything.
+type anything struct{}
+
+func (anything) Verify([]byte, []byte) bool { return true }
