@@ -42,6 +42,7 @@ type hubCommand struct {
 
 	Export hubExportCommand `cmd:"" help:"Write your whole hub to a file, sealed as it is."`
 	Import hubImportCommand `cmd:"" help:"Take over what another hub of yours exported."`
+	Move   hubMoveCommand   `cmd:"" help:"Have your hub at another node from now on."`
 }
 
 // hubPlace says where a hub is.
@@ -167,7 +168,12 @@ func (o *owner) reach(ctx context.Context, did, at, purpose string) (coffer.Hub,
 }
 
 // hub returns where the hub of the profile's person is.
-func (c *profile) hub() string { return c.Node + hubPath }
+func (c *profile) hub() string {
+	if c.HubAt != "" {
+		return c.HubAt
+	}
+	return c.Node + hubPath
+}
 
 const hubPath = "/.identity"
 

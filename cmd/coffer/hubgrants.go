@@ -20,7 +20,7 @@ type hubGrantsCommand struct {
 
 // Help says more.
 func (hubGrantsCommand) Help() string {
-	return `With --of: what somebody else lets you do.
+	return `With --of: what somebody else lets you do. --at-time is a time, or a day: at its end.
 
 Examples:
   coffer hub grants

@@ -43,6 +43,7 @@ type message struct {
 	Thread     string          `json:"thread"`           // id of the message that it began with
 	Parent     string          `json:"parent,omitempty"` // id of the one that it answers
 	Unreadable bool            `json:"unreadable,omitempty"`
+	Wanted     []hub.Wanted    `json:"wanted,omitempty"` // of a request for permissions
 	Value      json.RawMessage `json:"value,omitempty"`
 }
 
@@ -59,6 +60,9 @@ func (o *owner) message(ctx context.Context, h *hub.Hub, m *hub.Message) message
 	}
 	if m.Copy {
 		r.State = stateSent
+	}
+	if asked, err := h.PermissionRequest(ctx, m); err == nil {
+		r.Wanted = asked.Permissions
 	}
 	if m.Parent.Owner != "" {
 		r.Parent = m.Parent.ID.String()
@@ -151,6 +155,9 @@ func (o *owner) thread(ctx context.Context, h *hub.Hub, text string) error {
 		err := o.program.result(r, "%s  %s  %s  %s\n  %s", id, timeText(r.Sent), printable(r.who()), r.State, says)
 		if err != nil {
 			return err
+		}
+		if how := answerText(m.Kind); how != "" && !m.Copy && m.State != hub.Done && !o.program.JSON {
+			o.program.note("Answer: coffer reply %s %s", id, how)
 		}
 	}
 	return nil

@@ -29,13 +29,17 @@ type profile struct {
 	Place      string `json:"place,omitempty"`      // where other devices leave new keys for this one
 	Keys       string `json:"keys,omitempty"`       // the generations of keys that the vault is known to be under
 
+	// Since version 3, which is written when there is something of it.
+	HubAt string `json:"hubAt,omitempty"` // URL of the hub; empty: at the node
+
 	// A pairing that nobody may have joined by, and when it is over.
 	Pairing      string    `json:"pairing,omitempty"`
 	PairingUntil time.Time `json:"pairingUntil,omitzero"`
 }
 
-// profileVersion is the version of config.json that this program writes, and the newest that it reads.
-const profileVersion = 2
+// profileVersion is the newest version of config.json. Without what is new in it, version 2 is written, so that earlier
+// programs can read it.
+const profileVersion = 3
 
 // controllerDID returns the identifier by which the provider knows the vault's owner.
 func (c *profile) controllerDID() string {
@@ -91,7 +95,9 @@ func (p *program) saveProfile(c *profile) error {
 	if err != nil {
 		return err
 	}
-	c.Version = profileVersion
+	if c.Version = profileVersion; c.HubAt == "" {
+		c.Version = 2
+	}
 	return explain(writeJSONFile(l.config, c), "", "cannot write the profile")
 }
 

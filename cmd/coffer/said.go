@@ -58,6 +58,19 @@ func say(ctx context.Context, h *hub.Hub, m *hub.Message) string {
 	return m.Kind.Context + "/" + m.Kind.Type + " " + compact(m.Value)
 }
 
+// answerText says how messages of a kind are answered, if they ask for something.
+func answerText(k hub.Kind) string {
+	switch k.Context + "/" + k.Type {
+	case grant.PermissionContext + "/" + hub.PermissionRequestAction:
+		return "--grant, or --no"
+	case grant.PermissionContext + "/" + hub.RequestAttestationAction:
+		return "--consent yes, or no; and then --proof FILE"
+	case schemaOrg + "/" + messageType, schemaOrg + "/" + replyType, schemaOrg + "/AskAction":
+		return "TEXT"
+	}
+	return ""
+}
+
 func sayRequest(ctx context.Context, h *hub.Hub, m *hub.Message) string {
 	if m.Copy {
 		return "asked for permissions"
