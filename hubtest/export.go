@@ -176,8 +176,8 @@ func (s *story) adopting() {
 	}
 }
 
-// forgedWithheld: nobody can verify what is said of a commit whose payload is withheld. When the commit comes whole, what
-// its signer said counts, or it is refused as a whole.
+// forgedWithheld: nobody can verify what is said of a commit whose payload is withheld. When the commit comes whole,
+// what its signer said counts, or it is refused.
 func (s *story) forgedWithheld() {
 	alice, bob, dave := &s.Alice, &s.Bob, &s.Dave
 	// without returns a commit as if its payload were withheld, with another's protected header.

@@ -266,7 +266,7 @@ func FuzzMergePatch(f *testing.F) {
 	})
 }
 
-// TestWithheld checks commits without their payloads: their form, that nobody verifies them, and what follows from them.
+// TestWithheld checks commits without their payloads: their form, that nobody verifies them, what follows from them.
 func TestWithheld(t *testing.T) {
 	without := func(c *Commit) *coffer.Commit {
 		return &coffer.Commit{Protected: c.Raw.Protected, Signature: c.Raw.Signature, Withheld: &c.Rev}
