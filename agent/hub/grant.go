@@ -184,8 +184,8 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// deliver seals the keys of a permission to its grantee: the kind alone when he is not to read, as he needs the names of
-// a private one.
+// deliver seals the keys of a permission to its grantee: the kind alone when he is not to read, as he needs the names
+// of a private one.
 func (h *Hub) deliver(ctx context.Context, p *Permission, reads bool, wire Kind, d *delivery) error {
 	to, err := h.reader(ctx, p.Grantee)
 	if err != nil {

@@ -184,37 +184,47 @@ func TestHubThatLies(t *testing.T) {
 // A grant that the owner did not sign brings no keys, and shows nowhere.
 func TestForgedGrant(t *testing.T) {
 	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
-	mallory := w.open("mallory", "mallory")
+	// Mallory makes what Alice would, as far as she can.
+	made := &fake{}
+	mallory := w.open("mallory", "alice", func(o *hub.Options) {
+		o.Hub, o.Sign = made, pretender{w.ring("mallory"), w.ring("alice").Key(coffer.SigningKey)}
+	})
 	must(mallory.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: playlists, Allow: "CR--"}))(t)
-	forged := merge.Header{
-		Interface: coffer.PermissionsInterface, Context: grant.PermissionContext, Type: grant.PermissionType,
-		Operation: merge.Create, Strategy: merge.Basic,
-	}
-	var payload []byte
-	p, err := w.as("mallory", "").Commits(ctx, mallory.Owner(), &coffer.CommitQuery{})
+	m, err := merge.Parse(made.c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range p.Commits {
-		m, err := merge.Parse(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.Header.Interface == coffer.PermissionsInterface {
-			payload = []byte(strings.ReplaceAll(string(m.Payload), mallory.Owner(), w.ring("alice").DID()))
-		}
-	}
-	c := commitBy(t, w, "mallory", "alice", forged, payload)
+	c := commitBy(t, w, "mallory", "alice", merge.Header{
+		Interface: coffer.PermissionsInterface, Context: grant.PermissionContext, Type: grant.PermissionType,
+		Operation: merge.Create, Strategy: merge.Basic,
+	}, m.Payload)
 	o := coffer.HubObject{
-		Interface: forged.Interface, Context: forged.Context, Type: forged.Type, ID: c.Rev(), Revision: c.Rev(),
-		Sub: w.ring("alice").DID(), Strategy: merge.Basic,
+		Interface: coffer.PermissionsInterface, Context: grant.PermissionContext, Type: grant.PermissionType,
+		ID: c.Rev(), Revision: c.Rev(), Sub: w.ring("alice").DID(), Strategy: merge.Basic,
 	}
-	bob := w.open("bob", "alice", func(opts *hub.Options) { opts.Hub = fake{o, c} })
+	bob := w.open("bob", "alice", func(opts *hub.Options) { opts.Hub = &fake{o, c} })
+	n := 0
 	for g, err := range bob.Grants(ctx) {
-		if !errors.Is(err, coffer.Corrupt) {
+		if n++; !errors.Is(err, coffer.Corrupt) {
 			t.Errorf("believed %+v, %v", g, err)
 		}
 	}
+	if n != 1 {
+		t.Errorf("%d grants", n)
+	}
+}
+
+// A pretender signs with one key and names another.
+type pretender struct {
+	ring coffer.Keyring
+	as   coffer.PublicKey
+}
+
+func (p pretender) DID() string       { return p.as.Controller }
+func (p pretender) KeyID() string     { return p.as.ID }
+func (p pretender) Algorithm() string { return "EdDSA" }
+func (p pretender) SignInput(ctx context.Context, purpose coffer.Purpose, input []byte) ([]byte, error) {
+	return p.ring.Sign(ctx, purpose, input)
 }
 
 // How far the owner is with a message only the owner says.
@@ -229,32 +239,36 @@ func TestStateThatAnotherSays(t *testing.T) {
 		Interface: head.Interface, Context: head.Context, Type: head.Type, ID: c.Rev(), Revision: c.Rev(),
 		Sub: w.ring("alice").DID(), Strategy: merge.Basic,
 	}
-	alice := w.open("alice", "alice", func(opts *hub.Options) { opts.Hub = fake{o, c} })
+	alice := w.open("alice", "alice", func(opts *hub.Options) { opts.Hub = &fake{o, c} })
 	if list := inbox(t, alice, false); len(list) != 1 || list[0].State != hub.New {
 		t.Errorf("got %+v", list)
 	}
 }
 
-// fake is a hub that holds one commit and whatever is asked for.
+// fake is a hub that holds one commit, the last that was written, whatever is asked for.
 type fake struct {
 	o coffer.HubObject
 	c *coffer.Commit
 }
 
-func (f fake) Objects(context.Context, string, *coffer.ObjectQuery) (*coffer.ObjectPage, error) {
+func (f *fake) Objects(context.Context, string, *coffer.ObjectQuery) (*coffer.ObjectPage, error) {
+	if f.c == nil {
+		return &coffer.ObjectPage{}, nil
+	}
 	return &coffer.ObjectPage{Objects: []coffer.HubObject{f.o}}, nil
 }
-func (f fake) Commits(context.Context, string, *coffer.CommitQuery) (*coffer.CommitPage, error) {
+func (f *fake) Commits(context.Context, string, *coffer.CommitQuery) (*coffer.CommitPage, error) {
 	return &coffer.CommitPage{Commits: []*coffer.Commit{f.c}}, nil
 }
-func (f fake) Write(context.Context, string, *coffer.Commit) ([]coffer.CommitRev, error) {
+func (f *fake) Write(_ context.Context, _ string, c *coffer.Commit) ([]coffer.CommitRev, error) {
+	f.c = c
 	return nil, nil
 }
-func (f fake) Adopt(context.Context, string, ...*coffer.Commit) (int, error) { return 0, nil }
-func (f fake) Perform(context.Context, string, *coffer.HubAct) ([]coffer.HubItem, error) {
+func (f *fake) Adopt(context.Context, string, ...*coffer.Commit) (int, error) { return 0, nil }
+func (f *fake) Perform(context.Context, string, *coffer.HubAct) ([]coffer.HubItem, error) {
 	return nil, nil
 }
-func (f fake) Describe(context.Context, string) (*coffer.HubDescription, error) { return nil, nil }
+func (f *fake) Describe(context.Context, string) (*coffer.HubDescription, error) { return nil, nil }
 
 func TestSwappedMessageIsUnreadable(t *testing.T) {
 	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()

@@ -19,8 +19,8 @@ type Progress struct {
 }
 
 // Work does what revoking leaves to be done, and yields how far it is after each object that it looked at: permissions
-// that have expired are revoked, what is sealed under keys that somebody lost, or under a vault secret that was rotated,
-// is sealed anew, what was handed in by those who may write and not read is sealed for those who may read, and all who
+// that have expired are revoked, what is sealed under keys that somebody lost, or under a rotated vault secret, is
+// sealed anew, what was handed in by those who may write and not read is sealed for those who may read, and all who
 // may read are sent the keys. Kinds that are named are gone through in any case, as are those of which it is known that
 // something is to be done. It may be ended at any time, and goes on the next time.
 func (h *Hub) Work(ctx context.Context, kinds ...Kind) iter.Seq2[Progress, error] {
