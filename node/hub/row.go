@@ -19,15 +19,15 @@ type row struct {
 	present  *coffer.Document // it was read from; nil if it is new
 }
 
-// A head is the part of a row that is kept as JSON.
+// A head is what a row says of the object as a whole.
 type head struct {
-	Object    coffer.HubObject `json:"object"`
-	Operation string           `json:"operation"`        // of the commit that made the state
-	Size      int64            `json:"size,omitzero"`    // bytes of the present value, at most
-	Lacking   int              `json:"lacking,omitzero"` // commits whose payloads are withheld
-	Grant     json.RawMessage  `json:"grant,omitempty"`  // the grant that is in force, without keys
-	Second    bool             `json:"second,omitempty"` // came although there was one already; see rules.unique
-	Stranger  bool             `json:"stranger,omitempty"`
+	Object    coffer.HubObject
+	Operation string          // of the commit that made the state
+	Size      int64           // bytes of the present value, at most
+	Lacking   int             // commits whose payloads are withheld
+	Grant     json.RawMessage // the grant that is in force, without keys
+	Second    bool            // came although there was one already; see rules.unique
+	Stranger  bool            // its creator rests on nothing
 }
 
 // An arrival is when a commit came, in microseconds since 1970, and no two of a process at once.
@@ -138,10 +138,10 @@ func (r *row) permission() *grant.Permission {
 	return p
 }
 
-// public reports whether the owner has marked the state as public.
+// public reports whether the owner has marked the state as public. What is withheld nobody could verify.
 func (r *row) public() bool {
 	o := &r.Object
-	if o.UpdatedBy != o.Sub || o.Interface == coffer.ActionsInterface || o.Interface == coffer.StoresInterface {
+	if o.UpdatedBy != o.Sub || o.Withheld || o.Interface == coffer.ActionsInterface || o.Interface == coffer.StoresInterface {
 		return false
 	}
 	var public any
@@ -181,12 +181,7 @@ func exact(b []byte, into members) bool {
 
 // document returns the row's document, to be inserted or to replace what it was read from.
 func (h *hub) document(r *row) *coffer.Document {
-	b, err := json.Marshal(&r.head)
-	if err != nil {
-		panic(err) // what is in it was JSON, and valid texts
-	}
-	p := binary.AppendUvarint(make([]byte, 0, 8+len(b)+len(r.arrivals)*arrivalSize), uint64(len(b)))
-	p = append(p, b...)
+	p := r.head.append(make([]byte, 0, 1024+len(r.Object.Meta)+len(r.Grant)+len(r.arrivals)*arrivalSize))
 	for _, a := range r.arrivals {
 		p = append(binary.BigEndian.AppendUint64(p, uint64(a.stamp)), a.rev[:]...)
 	}
@@ -203,17 +198,12 @@ func (h *hub) readRow(d *coffer.Document, arrivals bool) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, size := binary.Uvarint(b)
-	if size <= 0 || n > uint64(len(b)-size) || (len(b)-size-int(n))%arrivalSize != 0 {
-		return nil, corrupt()
-	}
-	b = b[size:]
 	r := &row{id: d.ID, present: d}
-	if json.Unmarshal(b[:n], &r.head) != nil || rulesOf(r.Object.Interface) == nil {
+	b, ok := r.head.parse(b)
+	if !ok || len(b)%arrivalSize != 0 || rulesOf(r.Object.Interface) == nil {
 		return nil, corrupt()
 	}
 	if arrivals {
-		b = b[n:]
 		r.arrivals = make([]arrival, 0, len(b)/arrivalSize+1)
 		for ; len(b) > 0; b = b[arrivalSize:] {
 			r.arrivals = append(r.arrivals, arrival{int64(binary.BigEndian.Uint64(b)), coffer.CommitRev(b[8:arrivalSize])})
@@ -323,12 +313,12 @@ func (h *hub) readCommit(d *coffer.Document) (*kept, error) {
 	}
 	b = b[25:]
 	var header string
+	r := reader{b, true}
 	for _, s := range [...]*string{&k.issuer, &k.commit.Protected, &k.commit.Payload, &k.commit.Signature, &header} {
-		n, size := binary.Uvarint(b)
-		if size <= 0 || n > uint64(len(b)-size) {
-			return nil, corrupt()
-		}
-		*s, b = string(b[size:size+int(n)]), b[size+int(n):]
+		*s = string(r.bytes())
+	}
+	if !r.ok {
+		return nil, corrupt()
 	}
 	if flags&withheld != 0 {
 		rev, err := coffer.ParseCommitRev(k.commit.Payload)

@@ -98,10 +98,23 @@ func (s *Service) draft(
 					return nil, nil, err
 				}
 				if k != nil && k.commit.Withheld != nil {
+					// What was said of it could not be verified then. What is here follows from it.
+					if k.commit.Protected != c.Raw.Protected {
+						return nil, nil, invalid("commit", "it is here without its payload, and with another header")
+					}
 					d.whole = append(d.whole, filling{c, k})
 				}
 			}
 			continue
+		}
+		if !first {
+			k, err := h.commit(ctx, c.Rev)
+			if err != nil {
+				return nil, nil, err
+			}
+			if k != nil && k.commit.Withheld != nil && (d.was == nil || k.row != d.was.id) {
+				return nil, nil, invalid("commit", "it is here without its payload, as one of another object")
+			}
 		}
 		d.fresh = append(d.fresh, c)
 		fresh = append(fresh, arriving{c, d})

@@ -85,7 +85,7 @@ func (h *house) place(t testing.TB, work int) *hubtest.Place {
 	}
 	return &hubtest.Place{
 		Alice: person("alice"), Bob: person("bob"), Carol: person("carol"), Dave: person("dave"),
-		Nobody: service.As(grant.Caller{}, ""),
+		Nobody:  service.As(grant.Caller{}, ""),
 		Fresh:   func(t testing.TB) *hubtest.Place { return h.place(t, work) },
 		Guarded: h.place,
 		Now:     now,
