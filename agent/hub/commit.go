@@ -16,11 +16,17 @@ import (
 // corrupt is what a hub's answer is that does not hold.
 func corrupt(reason string) error { return coffer.Errorf("hub", coffer.Corrupt, reason) }
 
-// verify checks a commit's form and its signature. Corrupt if either is wrong.
+// errWithheld is of an object of which there is but a record: its "cache-intent" says so of instances that are caches.
+var errWithheld = coffer.Errorf("hub", coffer.Unavailable, "this instance has a record of the object alone: ask another")
+
+// verify checks a commit's form and its signature. Corrupt if either is wrong, Unavailable if the payload is withheld.
 func verify(ctx context.Context, r Resolver, c *coffer.Commit) (*merge.Commit, error) {
 	m, err := merge.Parse(c)
 	if err != nil {
 		return nil, corrupt("a commit is malformed")
+	}
+	if c.Withheld != nil {
+		return nil, errWithheld
 	}
 	key, err := r.MessageKey(ctx, m.Header.KeyID, m.Header.Alg, coffer.Assertion)
 	switch {
@@ -226,6 +232,7 @@ func (h *Hub) one(ctx context.Context, wire Kind, id coffer.CommitRev) (*record,
 // metaMembers are what of a commit's meta means something here.
 type metaMembers struct {
 	Title, State, Thread, Parent string
+	Intent                       string // "cache-intent"
 	Tags                         []string
 	Public                       bool
 }
@@ -240,6 +247,7 @@ func metaOf(raw json.RawMessage) (m metaMembers) {
 	_ = jose.DecodeOpen(all["tags"], &m.Tags)
 	_ = jose.DecodeOpen(all["public"], &m.Public)
 	_ = jose.DecodeOpen(all["state"], &m.State)
+	_ = jose.DecodeOpen(all["cache-intent"], &m.Intent)
 	_ = jose.DecodeOpen(all["thread"], &m.Thread)
 	_ = jose.DecodeOpen(all["parent"], &m.Parent)
 	return m

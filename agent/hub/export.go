@@ -98,6 +98,44 @@ func ReadExport(r io.Reader) iter.Seq2[*coffer.Commit, error] {
 	}
 }
 
+// Cached returns the commits as an instance takes them that is but a cache of another: without the payloads that, by the
+// "cache-intent" of their meta, it need not hold. Of "min" it holds that there is such an object, of "attr" values of up
+// to [coffer.MaxAttributes] bytes, sealed as they are; of all others, and of grants and messages, everything. What it
+// holds a record of alone is Unavailable there, and found at the other instances.
+func Cached(commits iter.Seq2[*coffer.Commit, error]) iter.Seq2[*coffer.Commit, error] {
+	return func(yield func(*coffer.Commit, error) bool) {
+		for c, err := range commits {
+			if err == nil {
+				c, err = cached(c)
+			}
+			if !yield(c, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func cached(c *coffer.Commit) (*coffer.Commit, error) {
+	m, err := merge.Parse(c)
+	if err != nil {
+		return nil, err
+	}
+	h := &m.Header
+	if h.Interface == coffer.PermissionsInterface || h.Interface == coffer.ActionsInterface || h.Operation == merge.Delete {
+		return c, nil
+	}
+	switch metaOf(h.Meta).Intent {
+	case "min":
+	case "attr":
+		if len(m.Payload) <= coffer.MaxAttributes {
+			return c, nil
+		}
+	default:
+		return c, nil
+	}
+	return &coffer.Commit{Protected: c.Protected, Header: c.Header, Signature: c.Signature, Withheld: &m.Rev}, nil
+}
+
 // Import has the owner's hub take commits that were accepted elsewhere, in any order, and returns how many were new. A
 // commit whose object's first commit is not among them or there already is NotExist. It may be done again: what is
 // there already changes nothing.

@@ -633,6 +633,60 @@ func TestExportAndImport(t *testing.T) {
 	}
 }
 
+// TestCached makes another instance a cache: H-35.
+func TestCached(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice := w.open("alice", "alice")
+	intent := func(s string) *hub.PutOptions {
+		return &hub.PutOptions{Title: s, Meta: json.RawMessage(`{"cache-intent":"` + s + `"}`)}
+	}
+	long := strings.Repeat("x", 2*coffer.MaxAttributes)
+	for name, o := range map[string]*hub.PutOptions{"a": intent("min"), "b": intent("attr"), "c": intent("full"), "d": nil} {
+		must(alice.Put(ctx, playlists, playlist{Name: name}, o))(t)
+	}
+	must(alice.Put(ctx, playlists, playlist{Name: long}, intent("attr")))(t)
+	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: playlists, Allow: "-R--"}))(t)
+	other := newWorldAt(t, nodehub.Limits{}, w.ahead)
+	cache := other.open("alice", "alice")
+	there := func(from *hub.Hub) (got []string, records int) {
+		t.Helper()
+		for o, err := range from.Query(ctx, playlists, nil) {
+			var p playlist
+			switch {
+			case errors.Is(err, coffer.Unavailable):
+				records++
+				continue
+			case err != nil:
+				t.Fatal(err)
+			}
+			if err := o.Into(&p); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, p.Name)
+		}
+		slices.Sort(got)
+		return got, records
+	}
+	n := must(cache.Import(ctx, hub.Cached(alice.Export(ctx))))(t)
+	for _, from := range []*hub.Hub{cache, other.open("bob", "alice")} {
+		if got, records := there(from); !slices.Equal(got, []string{"b", "c", "d"}) || records != 2 {
+			t.Errorf("a cache has %q and %d records", got, records)
+		}
+	}
+	// What is asked for by its title is listed, and not had.
+	for o, err := range cache.Query(ctx, playlists, &hub.QueryOptions{Filter: "meta.title:min"}) {
+		if !errors.Is(err, coffer.Unavailable) {
+			t.Errorf("got %+v, %v", o, err)
+		}
+	}
+	if got := must(cache.Import(ctx, alice.Export(ctx)))(t); got != 2 {
+		t.Errorf("%d commits came whole later, of %d", got, n)
+	}
+	if got, records := there(cache); len(got) != 5 || records != 0 {
+		t.Errorf("filled, it has %d and %d records", len(got), records)
+	}
+}
+
 func FuzzReadExport(f *testing.F) {
 	f.Add(`{"protected":"e30","payload":"e30","signature":"e30"}` + "\n")
 	f.Add("\n\n[]\n")
