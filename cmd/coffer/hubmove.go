@@ -14,7 +14,8 @@ type hubMoveCommand struct {
 // Help says more.
 func (hubMoveCommand) Help() string {
 	return `Copies all to the hub at another node and uses that one from now on, with this profile. The old one keeps what it has.
-Your vault stays where it is: so the node that keeps it need not know who you are.
+Your vault stays where it is: so the node that keeps it need not know who you are. Your other devices need it with
+--no-copy, too.
 
 Examples:
   coffer hub move https://other.example
