@@ -157,6 +157,9 @@ type HubObject struct {
 	Revision  CommitRev       `json:"revision"`       // that commit
 	Deleted   bool            `json:"deleted,omitzero"`
 	Withheld  bool            `json:"withheld,omitzero"` // this instance has not all that the present value follows from
+	// Used are the days of UTC, as in 2026-11-21, on which a grant was used here, oldest first: of the last year or so. It
+	// is shown to the owner.
+	Used []string `json:"used,omitempty"`
 }
 
 // An ObjectPage is a page of objects.

@@ -70,6 +70,9 @@ func (s *story) export() {
 					a.Kind = coffer.KindOf(err)
 				} else {
 					a.Objects = page.Objects
+					for i := range a.Objects {
+						a.Objects[i].Used = nil // what was done here, and not there
+					}
 					var asked []coffer.CommitRev
 					for _, o := range page.Objects {
 						asked = append(asked, o.ID)

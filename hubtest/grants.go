@@ -353,6 +353,55 @@ func (s *story) badGrants() {
 	s.denied(s.tryList(bob, playlists))
 }
 
+// used: the owner is shown on which days a grant was used, and nobody else is.
+func (s *story) used() {
+	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol
+	id := s.create(alice, playlists, `{"n":1}`)
+	read, write, never := s.permit(bob, "-R--", playlists), s.permit(carol, "--U-", playlists), s.permit(carol, "-R--", games)
+	days := func() map[coffer.CommitRev][]string {
+		s.Helper()
+		all := make(map[coffer.CommitRev][]string)
+		for _, o := range s.list(alice, grants.query()) {
+			all[o.ID] = o.Used
+		}
+		return all
+	}
+	for grant, used := range days() {
+		if len(used) > 0 {
+			s.Errorf("the grant %v was used before it was: %q", grant == read, used)
+		}
+	}
+	before := s.now().UTC().Format(time.DateOnly)
+	s.list(bob, playlists.query())
+	s.list(bob, playlists.query())
+	s.update(carol, playlists, id, `{"n":2}`)
+	s.list(alice, playlists.query()) // the owner needs none
+	s.denied(s.tryList(bob, games))
+	after := s.now().UTC().Format(time.DateOnly)
+	got := days()
+	for _, grant := range []coffer.CommitRev{read, write} {
+		if u := got[grant]; len(u) != 1 || u[0] != before && u[0] != after {
+			s.Errorf("used on %q, want %s", u, before)
+		}
+	}
+	if u := got[never]; len(u) != 0 {
+		s.Errorf("a grant that was not used was used on %q", u)
+	}
+	for _, o := range s.list(bob, grants.query()) {
+		if o.Used != nil {
+			s.Errorf("another than the owner sees %q", o.Used)
+		}
+	}
+	if s.Advance == nil {
+		return
+	}
+	s.Advance(48 * time.Hour)
+	s.reads(bob, playlists, id, `{"n":2}`)
+	if u := days()[read]; len(u) != 2 || u[0] != got[read][0] || u[1] <= u[0] {
+		s.Errorf("used on %q after two more days", u)
+	}
+}
+
 // creators: a grant for what somebody created shows that alone, in both queries, and lets change that alone.
 func (s *story) creators() {
 	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol

@@ -68,6 +68,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		{"H-03 two apps share one set of objects", (*story).shared},
 		{"H-04 UC-45 unknown schemas, and such as say nothing", (*story).customSchema},
 		{"H-05 a grant shows what it is for and no more", (*story).least},
+		{"H-05 a record of use remains", (*story).used},
 		{"H-05 a grant for what somebody created", (*story).creators},
 		{"H-10 UC-43 who somebody is", (*story).profile},
 		{"H-11 grants are made, listed, changed and ended", (*story).register},

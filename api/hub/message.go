@@ -356,12 +356,13 @@ type object struct {
 	Revision  coffer.CommitRev `json:"revision,omitzero"`
 	Deleted   bool             `json:"deleted,omitzero"`
 	Withheld  bool             `json:"withheld,omitzero"`
+	Used      []string         `json:"used,omitempty"`
 }
 
 func objectOf(o *coffer.HubObject) object {
 	return object{
 		o.Interface, o.Context, o.Type, o.ID, o.CreatedBy, moment(o.CreatedAt), o.Sub, o.Strategy, jsontext.Value(o.Meta),
-		o.UpdatedBy, moment(o.UpdatedAt), o.Revision, o.Deleted, o.Withheld,
+		o.UpdatedBy, moment(o.UpdatedAt), o.Revision, o.Deleted, o.Withheld, o.Used,
 	}
 }
 
@@ -370,7 +371,7 @@ func (o *object) object() coffer.HubObject {
 		Interface: o.Interface, Context: o.Context, Type: o.Type, ID: o.ID, CreatedBy: o.CreatedBy,
 		CreatedAt: time.Time(o.CreatedAt), Sub: o.Sub, Strategy: o.Strategy, Meta: json.RawMessage(o.Meta),
 		UpdatedBy: o.UpdatedBy, UpdatedAt: time.Time(o.UpdatedAt), Revision: o.Revision, Deleted: o.Deleted,
-		Withheld: o.Withheld,
+		Withheld: o.Withheld, Used: o.Used,
 	}
 }
 

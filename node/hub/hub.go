@@ -17,6 +17,7 @@
 //	2 object   ids ascend by arrival: what a listing shows, the revs in the order of arrival, the grant if it is one
 //	3 kind     one of each (interface, context, type) that the owner, or somebody with a grant, has made objects of
 //	4 mark     a late place in the vault's feed, so that its end is found quickly
+//	5 use      on which days a grant was used
 package hub
 
 import (

@@ -254,7 +254,7 @@ func TestWriteCosts(t *testing.T) {
 			t.Errorf("%s: %d gets, %d queries, %d applies", what, v.gets.Load(), v.queries.Load(), v.applies.Load())
 		}
 	}
-	id := coffer.CommitRev{}
+	id := s.write(bob, s.commit(bob, `{"n":0}`)) // the day's first use of the grant is recorded
 	costs("the owner creates", 1, 0, 1, func() { id = s.write(alice, s.commit(alice, `{"n":2}`)) })
 	costs("the owner updates", 2, 0, 1, func() { s.write(alice, s.commit(alice, `{}`, later(merge.Update, id))) })
 	costs("a grantee creates", 1, 1, 1, func() { s.write(bob, s.commit(bob, `{"n":3}`)) })

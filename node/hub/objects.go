@@ -56,7 +56,7 @@ func (v *view) Objects(ctx context.Context, owner string, q *coffer.ObjectQuery)
 	if err != nil {
 		return nil, err
 	}
-	return l.page()
+	return l.page(ctx)
 }
 
 // nothingYet is the page of a hub that is not there: its watermark is the beginning of the feed.
@@ -120,12 +120,17 @@ func (l *listing) start(ctx context.Context, skip string) error {
 }
 
 // page returns what was found.
-func (l *listing) page() (*coffer.ObjectPage, error) {
+func (l *listing) page(ctx context.Context) (*coffer.ObjectPage, error) {
 	page := &coffer.ObjectPage{Objects: make([]coffer.HubObject, len(l.rows))}
+	var err error
 	for i, r := range l.rows {
 		page.Objects[i] = r.Object
+		if r.Object.Interface == coffer.PermissionsInterface && l.v.owns(l.h.owner) {
+			if page.Objects[i].Used, err = l.h.used(ctx, r.id); err != nil {
+				return nil, err
+			}
+		}
 	}
-	var err error
 	if l.next != nil {
 		l.next.End = l.from.End
 		page.Skip, err = l.v.token(l.h.owner, skipObjects, &l.q, l.next)
@@ -278,6 +283,7 @@ func (l *listing) grants(ctx context.Context) ([]*grant.Permission, error) {
 		ask("", "", "")
 	}
 	var grants []*grant.Permission
+	var used []coffer.ObjectID
 	for d, err := range l.h.documents(ctx, tags, coffer.ObjectID{}, grantsAtOnce) {
 		if err != nil {
 			return nil, err
@@ -299,6 +305,12 @@ func (l *listing) grants(ctx context.Context) ([]*grant.Permission, error) {
 		}
 		if grants = append(grants, p); len(grants) > maxGrants {
 			return nil, exhausted("query", "too many grants for one context and type")
+		}
+		used = append(used, d.ID)
+	}
+	for _, row := range used { // after the query, which holds its place in the store
+		if err := l.h.use(ctx, row, v.s.o.Now()); err != nil {
+			return nil, err
 		}
 	}
 	return grants, nil

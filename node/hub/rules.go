@@ -150,6 +150,8 @@ func (v *view) may(ctx context.Context, h *hub, right grant.Rights, o *coffer.Hu
 		tags = append(tags, h.tag(byGrant, coffer.Everybody, a.Context, a.Type),
 			h.tag(byObjectGrant, coffer.Everybody, a.Context, a.Type, a.Object.String()))
 	}
+	var by *standing
+	var used coffer.ObjectID
 	for d, err := range h.documents(ctx, tags, coffer.ObjectID{}, grantsAtOnce) {
 		if err != nil {
 			return nil, err
@@ -159,10 +161,14 @@ func (v *view) may(ctx context.Context, h *hub, right grant.Rights, o *coffer.Hu
 			return nil, err
 		}
 		if allows(p, a) {
-			return &standing{grant: p}, nil
+			by, used = &standing{grant: p}, d.ID
+			break
 		}
 	}
-	return nil, denied()
+	if by == nil {
+		return nil, denied()
+	}
+	return by, h.use(ctx, used, a.Now) // after the query, which holds its place in the store
 }
 
 // grantsAtOnce is how many grants are asked for at a time.

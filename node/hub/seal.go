@@ -18,6 +18,7 @@ const (
 	objectDocument byte = 2
 	kindDocument   byte = 3
 	markDocument   byte = 4
+	useDocument    byte = 5
 )
 
 // sealVersion is the first byte of a body at rest. A nonce and AES-256-GCM follow, with the document's id as associated

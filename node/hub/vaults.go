@@ -19,6 +19,7 @@ type hub struct {
 
 	mu    sync.Mutex
 	kinds map[coffer.ObjectID]bool // that are known to be kept; they never go
+	uses  map[coffer.ObjectID]day  // of grants, by their rows: that their use on this day is recorded
 	tail  tail
 }
 
@@ -81,7 +82,10 @@ func (s *Service) open(ctx context.Context, owner string, create bool) (*hub, er
 	case err != nil:
 		return nil, err
 	}
-	h := &hub{secrets: newSecrets(s.o.Secret, owner), owner: owner, vault: v, kinds: make(map[coffer.ObjectID]bool)}
+	h := &hub{
+		secrets: newSecrets(s.o.Secret, owner), owner: owner, vault: v,
+		kinds: make(map[coffer.ObjectID]bool), uses: make(map[coffer.ObjectID]day),
+	}
 	return s.hubs.add(h), nil
 }
 
