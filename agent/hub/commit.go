@@ -44,6 +44,7 @@ func verify(ctx context.Context, r Resolver, c *coffer.Commit) (*merge.Commit, e
 type record struct {
 	*merge.State
 	commits []*merge.Commit
+	used    []string // of a grant, what the hub says of it
 }
 
 // maxPages bounds how long a hub may go on.
@@ -146,6 +147,7 @@ func (h *Hub) pages(ctx context.Context, q *coffer.ObjectQuery, watermark *strin
 				case r == nil:
 					err = corrupt("an object without commits")
 				default:
+					r.used = p.Objects[i].Used
 					err = answers(r, &p.Objects[i], q)
 				}
 				if err != nil {

@@ -41,6 +41,7 @@ type Given struct {
 	Permission
 	At      time.Time // when it was last written, as the owner says
 	Created time.Time // when it was first
+	Used    []string  // days of UTC, as in 2026-11-21, on which it was used here, as the hub says: of one's own hub alone
 }
 
 // permissionMembers are a PermissionGrant as it is written.
@@ -373,6 +374,7 @@ func (g *grantRecord) given() *Given {
 	p := g.permission
 	return &Given{
 		ID: g.Object, At: g.Latest.Header.CommittedAt, Created: g.Created.Header.CommittedAt,
+		Used: g.used,
 		Permission: Permission{
 			Grantee: p.Grantee, Kind: g.kindOf(), Allow: p.Allow.String(),
 			Objects: p.Objects, CreatedBy: p.CreatedBy, Filter: p.Filter, Expires: p.Expires, Purpose: p.Purpose,

@@ -41,7 +41,7 @@ func Verify(ctx context.Context, r Resolver, commits ...*coffer.Commit) ([]*Obje
 			return nil, corrupt("commits that do not go together")
 		}
 		c := &s.Created.Header
-		rec := &record{s, of[id]}
+		rec := &record{State: s, commits: of[id]}
 		o := rec.object(Kind{Interface: c.Interface, Context: c.Context, Type: c.Type})
 		e, err := parseEnvelope(s.Latest.Payload)
 		if o.Sealed = err != nil || e != nil; !o.Sealed && !o.Deleted {

@@ -47,7 +47,8 @@ type hubGrant struct {
 	MaxBytes  int64     `json:"maxBytes,omitempty"`
 	MaxKeys   int64     `json:"maxKeys,omitempty"`
 	Since     time.Time `json:"since"`
-	State     string    `json:"state"` // active, expired
+	Used      []string  `json:"used,omitempty"` // days on which it was used
+	State     string    `json:"state"`          // active, expired
 }
 
 func (o *owner) hubGrant(ctx context.Context, g *hub.Given) hubGrant {
@@ -56,6 +57,7 @@ func (o *owner) hubGrant(ctx context.Context, g *hub.Given) hubGrant {
 		ID: g.ID.String(), Grantee: g.Grantee, Interface: k.Interface, Context: k.Context, Type: k.Type, Private: k.Private,
 		Allow: g.Allow, CreatedBy: g.CreatedBy, Filter: g.Filter, Purpose: g.Purpose, Until: g.Expires,
 		Hold: g.NotRevocableBefore, MaxBytes: g.MaxBytes, MaxKeys: g.MaxKeys, Since: g.Created, State: "active",
+		Used: g.Used,
 	}
 	switch name := o.callHub(ctx, g.Grantee); {
 	case g.Grantee == coffer.Everybody:
@@ -95,6 +97,9 @@ func (o *owner) limits(ctx context.Context, g *hubGrant) string {
 	add(g.MaxBytes > 0, "up to %s", bytesText(g.MaxBytes))
 	add(g.MaxKeys > 0, "up to %d keys", g.MaxKeys)
 	add(!g.Hold.IsZero(), "not before %s to be revoked", timeText(g.Hold))
+	if n := len(g.Used); n > 0 {
+		add(true, "last used %s", g.Used[n-1])
+	}
 	add(g.State == "active" && !g.Until.IsZero(), "until %s", timeText(g.Until))
 	add(g.State == "expired", "expired %s", timeText(g.Until))
 	return strings.Join(list, ", ")

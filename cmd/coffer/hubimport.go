@@ -10,7 +10,8 @@ import (
 )
 
 type hubImportCommand struct {
-	File string `arg:"" help:"What \"coffer hub export\" wrote; - is standard input."`
+	File  string `arg:"" help:"What \"coffer hub export\" wrote; - is standard input."`
+	Cache bool   `help:"Leave out the values that, by their \"cache-intent\", a cache of another hub need not hold."`
 	hubPlace
 }
 
@@ -44,7 +45,11 @@ func (c *hubImportCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	n, err := h.Import(ctx, hub.ReadExport(bar.read(untilDone(ctx, in))))
+	commits := hub.ReadExport(bar.read(untilDone(ctx, in)))
+	if c.Cache {
+		commits = hub.Cached(commits)
+	}
+	n, err := h.Import(ctx, commits)
 	if errors.Is(err, coffer.Invalid) {
 		return explain(err, `it must be all of what "coffer hub export" wrote, of your own hub`, "cannot import %s", c.File)
 	}

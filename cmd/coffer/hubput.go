@@ -20,10 +20,16 @@ type hubMeta struct {
 	Title  string   `placeholder:"TEXT" help:"A title. The node sees it."`
 	Tag    []string `placeholder:"TAG" help:"Tags. The node sees them."`
 	Public bool     `help:"In plain text, signed, for anybody to find and to read."`
+
+	CacheIntent string `enum:",min,attr,full" default:"" placeholder:"HOW" help:"How much of it hubs need to hold that are caches: min, the record; attr, values of up to 16 KiB; full."`
 }
 
 func (c *hubMeta) options() *hub.PutOptions {
-	return &hub.PutOptions{Title: c.Title, Tags: c.Tag, Public: c.Public}
+	o := &hub.PutOptions{Title: c.Title, Tags: c.Tag, Public: c.Public}
+	if c.CacheIntent != "" {
+		o.Meta = []byte(`{"cache-intent":"` + c.CacheIntent + `"}`)
+	}
+	return o
 }
 
 // Help says more.
