@@ -105,9 +105,6 @@ func (m *Message) Verify(ctx context.Context, f *MessageFacts) (Signed, error) {
 	return Signed{signer: m.Signer(), audience: f.Audience}, nil
 }
 
-// Signer returns the identifier of who signed, "" for nobody.
-func (s Signed) Signer() string { return s.signer }
-
 // Caller returns who asks by a message that says it is from iss, for aud. Denied unless iss is the signer, and aud is
 // one that this hub is known by. At a vault this caller has no right at all.
 func (s Signed) Caller(iss, aud string) (Caller, error) {

@@ -65,7 +65,7 @@ func TestMessage(t *testing.T) {
 	}
 	facts := messageFacts(alice, bob)
 	signed, err := m.Verify(t.Context(), facts)
-	if err != nil || signed.Signer() != alice.did {
+	if err != nil || signed.signer != alice.did {
 		t.Fatalf("got %v, %v", signed, err)
 	}
 	for _, aud := range facts.Audience {
@@ -168,7 +168,7 @@ func TestVerifyMessageRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		signed, err := m.Verify(t.Context(), f)
-		if err != nil && signed.Signer() != "" {
+		if err != nil && signed.signer != "" {
 			t.Error("somebody signed what was refused")
 		}
 		return err

@@ -192,12 +192,6 @@ func ParseCompactJWE(s string) (*CompactJWE, error) {
 // KeyID returns the id of the key that the JWE says it was encrypted to.
 func (j *CompactJWE) KeyID() string { return j.header.KeyID }
 
-// Alg returns the algorithm, [RSAOAEP] or [ECDHES].
-func (j *CompactJWE) Alg() string { return j.header.Alg }
-
-// Enc returns how the content is encrypted, [A128GCM], [A192GCM] or [A256GCM].
-func (j *CompactJWE) Enc() string { return j.header.Enc }
-
 // Open returns the plaintext. Whatever is wrong it is [ErrDecrypt]: another key, a key that failed, a changed text.
 func (j *CompactJWE) Open(r CompactReader) ([]byte, error) {
 	size := compactKeySize(j.header.Enc)

@@ -62,8 +62,8 @@ func TestSDKEnvelopes(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", e.Name, err)
 		}
-		if j.KeyID() != keyID || j.Alg() != RSAOAEP || j.Enc() != A128GCM {
-			t.Errorf("%s: %s %s %s", e.Name, j.KeyID(), j.Alg(), j.Enc())
+		if j.KeyID() != keyID || j.header.Alg != RSAOAEP || j.header.Enc != A128GCM {
+			t.Errorf("%s: %s %s %s", e.Name, j.KeyID(), j.header.Alg, j.header.Enc)
 		}
 		for range 2 { // opening leaves it as it is
 			if plaintext, err := j.Open(rsaReader(keyID, k)); err != nil || string(plaintext) != e.JWS {
@@ -163,8 +163,8 @@ func TestSealCompact(t *testing.T) {
 			if got, err := j.Open(rsaReader(rsaID, rsaKey)); err != nil || string(got) != plaintext {
 				t.Errorf("RSA, %q: %q, %v", enc, got, err)
 			}
-			if enc == "" && j.Enc() != A128GCM {
-				t.Errorf("RSA: %s", j.Enc())
+			if enc == "" && j.header.Enc != A128GCM {
+				t.Errorf("RSA: %s", j.header.Enc)
 			}
 			for c, k := range keys {
 				s, err := SealCompact([]byte(plaintext), CompactRecipient{`did:x:y#"1"`, jwks[c]}, enc)
@@ -181,8 +181,8 @@ func TestSealCompact(t *testing.T) {
 				if got, err := j.Open(curveReader(`did:x:y#"1"`, c, k)); err != nil || string(got) != plaintext {
 					t.Errorf("%s, %q: %q, %v", c, enc, got, err)
 				}
-				if enc == "" && (j.Enc() != string(A256GCM) || j.Alg() != ECDHES) {
-					t.Errorf("%s: %s %s", c, j.Alg(), j.Enc())
+				if enc == "" && (j.header.Enc != string(A256GCM) || j.header.Alg != ECDHES) {
+					t.Errorf("%s: %s %s", c, j.header.Alg, j.header.Enc)
 				}
 			}
 		}
@@ -387,8 +387,8 @@ func FuzzCompactJWE(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if compactKeySize(j.Enc()) == 0 || j.KeyID() == "" || j.Alg() != RSAOAEP && j.Alg() != ECDHES {
-			t.Errorf("%s %s %s", j.KeyID(), j.Alg(), j.Enc())
+		if compactKeySize(j.header.Enc) == 0 || j.KeyID() == "" || j.header.Alg != RSAOAEP && j.header.Alg != ECDHES {
+			t.Errorf("%s %s %s", j.KeyID(), j.header.Alg, j.header.Enc)
 		}
 		if _, err := j.Open(both); err != nil && err != ErrDecrypt {
 			t.Error(err)
