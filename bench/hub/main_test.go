@@ -15,7 +15,7 @@ func TestMeasure(t *testing.T) {
 	if err := p.measure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if rows := strings.Count(out.String(), "\n| "); rows < 4+2+2 {
+	if rows := strings.Count(out.String(), "\n| "); rows < 6+2+2 {
 		t.Errorf("%d rows:\n%s", rows, out.String())
 	}
 	if left, err := os.ReadDir(p.dir); err != nil || len(left) != 0 {

@@ -374,7 +374,7 @@ func (l *listing) candidates(ctx context.Context, after coffer.ObjectID, atOnce 
 // arrived lists in the order of arrival.
 func (l *listing) arrived(ctx context.Context) error {
 	scanned, last := 0, l.from.After
-	for r, err := range l.candidates(ctx, l.from.After, max(l.limit+1, rowsAtOnce)) {
+	for r, err := range l.candidates(ctx, l.from.After, l.limit+1) {
 		if err != nil {
 			return err
 		}

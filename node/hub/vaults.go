@@ -129,7 +129,7 @@ func (h *hub) row(ctx context.Context, object coffer.CommitRev) (*row, error) {
 }
 
 // documents yields the documents after an id that have any of the tags, in the order of their ids. So many are asked
-// for at a time.
+// for at first, and then more at a time.
 func (h *hub) documents(
 	ctx context.Context, tags []string, after coffer.ObjectID, atOnce int,
 ) iter.Seq2[*coffer.Document, error] {
@@ -138,8 +138,8 @@ func (h *hub) documents(
 		q.Equals = append(q.Equals, map[string]string{tagName: t})
 	}
 	return func(yield func(*coffer.Document, error) bool) {
-		for n := q.Limit; len(q.Equals) > 0 && n == q.Limit; {
-			n = 0
+		for len(q.Equals) > 0 {
+			n := 0
 			for d, err := range h.vault.Query(ctx, q) {
 				if !yield(d, err) || err != nil {
 					return
@@ -147,6 +147,10 @@ func (h *hub) documents(
 				n++
 				q.After = d.ID
 			}
+			if n < q.Limit {
+				return
+			}
+			q.Limit = max(q.Limit, min(2*q.Limit, rowsAtOnce)) // not all of the first ones were what is looked for
 		}
 	}
 }

@@ -158,7 +158,8 @@ func (w *view) match(v coffer.VaultID, q *coffer.Query) matcher {
 			if len(lists) < maxIterators {
 				l.it = w.iterator()
 			} else {
-				l.it = lists[len(lists)%maxIterators].it
+				other := lists[len(lists)%maxIterators]
+				l.it, l.shared, other.shared = other.it, true, true
 			}
 			lists = append(lists, l)
 			all = append(all, l)
@@ -190,6 +191,7 @@ type list struct {
 	at     coffer.ObjectID // the last one found
 	sought bool            // at was set
 	ended  bool
+	shared bool // the iterator is that of other lists, too, and may be anywhere
 }
 
 func (w *view) list(prefix []byte) *list { return &list{view: w, it: w.iterator(), prefix: prefix} }
@@ -209,7 +211,9 @@ func (l *list) seek(from coffer.ObjectID) (coffer.ObjectID, bool) {
 	n := len(l.prefix)
 	key := append(l.prefix, from[:]...)
 	l.prefix = key[:n] // keeps the room for the next one
-	if !l.it.SeekGE(key) || !bytes.HasPrefix(l.it.Key(), l.prefix) {
+	// What is next in the list is most often the next key of the database.
+	near := l.sought && !l.shared && l.it.Next() && bytes.Compare(l.it.Key(), key) >= 0
+	if !near && !l.it.SeekGE(key) || !bytes.HasPrefix(l.it.Key(), l.prefix) {
 		if err := l.it.Error(); err != nil {
 			w.fail(failure("pebble.Query", err))
 		}
