@@ -76,22 +76,36 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if o.Hub == nil || o.Requester == nil || o.Key == nil || o.Now == nil {
 		return nil, coffer.Errorf(op, coffer.Invalid, "Hub, Requester, Key or Now is missing")
 	}
-	u, err := url.Parse(o.URL)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && local(u.Hostname())) {
-		return nil, coffer.Errorf(op, coffer.Invalid, "the URL must be https, or on this machine")
+	if err := checkURL(op, o.URL); err != nil {
+		return nil, err
 	}
-	c := &Client{o: o, http: new(http.Client), turn: make(chan struct{}, 1)}
+	c := &Client{o: o, http: httpClient(o.HTTP), turn: make(chan struct{}, 1)}
+	var err error
 	c.by = signer{keyID: o.Requester.KeyID(), alg: o.Requester.Algorithm(), sign: o.Requester.SignInput}
 	if c.hub, err = recipientOf(o.Hub); err != nil {
 		return nil, err
 	}
-	if o.HTTP != nil {
-		*c.http = *o.HTTP
-	} else {
-		c.http.Transport = newTransport()
-	}
-	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c, nil
+}
+
+func checkURL(op, text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && local(u.Hostname())) {
+		return coffer.Errorf(op, coffer.Invalid, "the URL must be https, or on this machine")
+	}
+	return nil
+}
+
+// httpClient returns a client that follows no redirects, over the connections of another one or its own.
+func httpClient(of *http.Client) *http.Client {
+	c := new(http.Client)
+	if of != nil {
+		*c = *of
+	} else {
+		c.Transport = newTransport()
+	}
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c
 }
 
 func local(host string) bool {

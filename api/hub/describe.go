@@ -1,7 +1,11 @@
 package hub
 
 import (
+	"context"
+	"io"
+	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/internal/jose"
@@ -22,6 +26,52 @@ type Description struct {
 	Algorithms Algorithms      `json:"algorithms"`
 	Extensions []string        `json:"extensions"`
 	Limits     DescribedLimits `json:"limits"`
+}
+
+// maxDescription bounds what a hub says of itself.
+const maxDescription = 64 << 10
+
+// Describe asks the hub at a URL what it says of itself, which nobody has signed: over HTTPS, it is the word of who has
+// the host. The client may be nil for one with connections of its own. Invalid for a URL that [NewClient] refuses,
+// NotExist when there is no hub, Unavailable.
+func Describe(ctx context.Context, client *http.Client, at string) (*Description, error) {
+	const op = "describe hub"
+	if err := checkURL(op, at); err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return nil, coffer.Errorf(op, coffer.Invalid, "not a URL")
+	}
+	c := httpClient(client)
+	if client == nil {
+		defer c.CloseIdleConnections()
+	}
+	a, err := c.Do(r)
+	if err != nil {
+		return nil, coffer.Errorf(op, coffer.Unavailable, "the hub cannot be reached")
+	}
+	defer a.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(a.Body, maxDescription+1))
+	var d Description
+	switch {
+	case err != nil || a.StatusCode >= http.StatusInternalServerError:
+		return nil, coffer.Errorf(op, coffer.Unavailable, "the hub cannot be reached")
+	case a.StatusCode != http.StatusOK || len(b) > maxDescription || jose.DecodeOpen(b, &d) != nil || d.DID == "":
+		return nil, coffer.Errorf(op, coffer.NotExist, "there is no hub")
+	}
+	return &d, nil
+}
+
+// Own returns the identifier of the hub that needs nobody to be asked or believed: a did:key, if it has one, which is its
+// own key; else its main one.
+func (d *Description) Own() string {
+	for _, did := range d.DIDs {
+		if strings.HasPrefix(did, "did:key:") {
+			return did
+		}
+	}
+	return d.DID
 }
 
 // Algorithms are those that a hub takes in envelopes.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -684,5 +685,37 @@ func TestNonces(t *testing.T) {
 	use("c", 2*(tokenLife+tokenSkew)+2, 2*(tokenLife+tokenSkew)+2, true)
 	if len(n.old.used)+len(n.young.used) != 2 {
 		t.Error("a is not forgotten")
+	}
+}
+
+// TestDescribe asks hubs, and what is none, what they say of themselves.
+func TestDescribe(t *testing.T) {
+	w := newWorld(t, nil)
+	answers := map[string]http.HandlerFunc{
+		"/hub":       w.Server.ServeHTTP,
+		"/none":      http.NotFound,
+		"/broken":    func(o http.ResponseWriter, _ *http.Request) { o.WriteHeader(http.StatusBadGateway) },
+		"/text":      func(o http.ResponseWriter, _ *http.Request) { io.WriteString(o, "hello") },
+		"/nobody":    func(o http.ResponseWriter, _ *http.Request) { io.WriteString(o, "{}") },
+		"/long":      func(o http.ResponseWriter, _ *http.Request) { o.Write(make([]byte, maxDescription+1)) },
+		"/elsewhere": func(o http.ResponseWriter, r *http.Request) { http.Redirect(o, r, "/hub", http.StatusFound) },
+	}
+	at := httptest.NewServer(http.HandlerFunc(func(o http.ResponseWriter, r *http.Request) { answers[r.URL.Path](o, r) }))
+	defer at.Close()
+	d, err := Describe(t.Context(), nil, at.URL+"/hub")
+	if err != nil || d.DID != hubDID || d.Own() != hubDID {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if own := (&Description{DID: "did:web:a", DIDs: []string{"did:web:a", "did:key:b"}}).Own(); own != "did:key:b" {
+		t.Errorf("its own name is %s", own)
+	}
+	for where, want := range map[string]coffer.Kind{
+		at.URL + "/none": coffer.NotExist, at.URL + "/text": coffer.NotExist, at.URL + "/nobody": coffer.NotExist,
+		at.URL + "/long": coffer.NotExist, at.URL + "/elsewhere": coffer.NotExist, at.URL + "/broken": coffer.Unavailable,
+		"http://127.0.0.1:1/": coffer.Unavailable, "http://hub.example/": coffer.Invalid, "hub": coffer.Invalid,
+	} {
+		if _, err := Describe(t.Context(), nil, where); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", where, err, want)
+		}
 	}
 }

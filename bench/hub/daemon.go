@@ -3,10 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -61,17 +59,8 @@ func start(ctx context.Context, dir string) (*daemon, error) {
 
 // describe asks the hub for its identifiers.
 func (d *daemon) describe() error {
-	r, err := http.Get(d.base + "/.identity")
+	said, err := hub.Describe(context.Background(), nil, d.base+"/.identity")
 	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		return err
-	}
-	var said hub.Description
-	if err := json.Unmarshal(b, &said); err != nil {
 		return err
 	}
 	d.dids = said.DIDs

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/cofferhq/coffer"
@@ -177,9 +176,6 @@ func (c *profile) hub() string {
 
 const hubPath = "/.identity"
 
-// maxDescription bounds what a hub says of itself.
-const maxDescription = 64 << 10
-
 // endpointAt asks a hub for the name by which requests to it are encrypted.
 func (o *owner) endpointAt(ctx context.Context, at string) (hub.Endpoint, error) {
 	none := hub.Endpoint{}
@@ -191,35 +187,20 @@ func (o *owner) endpointAt(ctx context.Context, at string) (hub.Endpoint, error)
 		u.Path = hubPath
 	}
 	o.program.node = u.Scheme + "://" + u.Host
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return none, failed(coffer.Invalid, "give it like https://vault.example", "%q is no URL of a hub", at)
-	}
-	client := http.Client{
-		Transport:     newHubTransport(),
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := &http.Client{Transport: newHubTransport()}
 	defer client.CloseIdleConnections()
-	resp, err := client.Do(req)
-	if err != nil {
-		return none, failed(coffer.Unavailable, "", "the hub cannot be reached")
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxDescription+1))
-	var d apihub.Description
-	switch {
-	case err != nil || resp.StatusCode >= http.StatusInternalServerError:
-		return none, failed(coffer.Unavailable, "", "the hub cannot be reached")
-	case resp.StatusCode != http.StatusOK || len(b) > maxDescription || jose.DecodeOpen(b, &d) != nil || d.DID == "":
+	d, err := apihub.Describe(ctx, client, u.String())
+	switch kindOf(err) {
+	case coffer.NotExist:
 		return none, failed(coffer.NotExist, "ask who runs it, or say where the hub is with --at URL",
 			"there is no hub at %s", u)
+	case coffer.Unavailable:
+		return none, failed(coffer.Unavailable, "", "the hub cannot be reached")
 	}
-	// A did:key is its own key: nobody else need be asked or believed.
-	did := d.DID
-	if i := slices.IndexFunc(d.DIDs, func(s string) bool { return strings.HasPrefix(s, "did:key:") }); i >= 0 {
-		did = d.DIDs[i]
+	if err != nil {
+		return none, explain(err, "", "cannot use the hub at %s", u)
 	}
-	host, err := o.resolver.Resolve(ctx, did)
+	host, err := o.resolver.Resolve(ctx, d.Own())
 	if err != nil {
 		return none, explain(err, "", "cannot use the hub at %s", u)
 	}

@@ -2,9 +2,7 @@ package providerview
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 
@@ -22,16 +20,11 @@ func (p *provider) hub(ring *keyring.Ring, owner string) *hub.Hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := http.Get("http://" + p.address + "/.identity")
+	said, err := apihub.Describe(t.Context(), nil, p.url+"/.identity")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Body.Close()
-	var said apihub.Description
-	if err := json.NewDecoder(r.Body).Decode(&said); err != nil {
-		t.Fatal(err)
-	}
-	node, err := resolver.Resolve(t.Context(), said.DIDs[len(said.DIDs)-1])
+	node, err := resolver.Resolve(t.Context(), said.Own())
 	if err != nil {
 		t.Fatal(err)
 	}
