@@ -4,8 +4,8 @@
 # make fmt    the source, as gofmt wants it
 
 GO        ?= go
-FUZZTIME  ?= 3s   # for each fuzz target
-FUZZBOUND ?= 400  # seconds for all of them together; what is left over is named
+FUZZTIME  ?= 2s   # for each fuzz target
+FUZZBOUND ?= 700  # seconds for all of them together; what is left over is named
 TIMEOUT   ?= 30m  # for the tests of one package
 
 CLIENTS := interop/edv interop/hub
