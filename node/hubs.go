@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -175,25 +174,13 @@ func (h hubHost) As(caller grant.Caller, purpose string) coffer.Hub {
 	return h.Service.As(caller, purpose)
 }
 
-// A luceneFilter is a query in the syntax of Lucene.
-type luceneFilter struct{ *lucene.Query }
-
-// hubFilter reads a filter.
+// hubFilter reads a filter in the syntax of Lucene.
 func hubFilter(text string) (hub.Filter, error) {
-	q, err := lucene.Parse(text)
+	f, err := lucene.ParseFilter(text)
 	if err != nil {
 		return nil, err
 	}
-	return luceneFilter{q}, nil
-}
-
-// Match reports whether the members of a JSON object meet the filter.
-func (f luceneFilter) Match(fields json.RawMessage) (bool, error) {
-	var d lucene.Fields
-	if err := d.JSON([]byte(fields)); err != nil {
-		return false, err
-	}
-	return f.Query.Match(&d), nil
+	return f, nil
 }
 
 // A hubSigner signs what the hubs write themselves.

@@ -3,11 +3,9 @@ package hub_test
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,7 +16,6 @@ import (
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/ident"
 	"github.com/cofferhq/coffer/internal/jose"
-	"github.com/cofferhq/coffer/internal/lucene"
 	"github.com/cofferhq/coffer/keyring"
 	nodehub "github.com/cofferhq/coffer/node/hub"
 	"github.com/cofferhq/coffer/node/vault"
@@ -48,8 +45,8 @@ func newWorldAt(t testing.TB, limits nodehub.Limits, ahead *atomic.Int64) *world
 	}
 	w := &world{t: t, resolver: r, people: make(map[string]*keyring.Ring), ahead: ahead}
 	w.service = nodehub.New(nodehub.Options{
-		Vaults: &hubVaults{t: t, vaults: coffertest.NewVaults(t, vault.Limits{}), made: make(map[string]coffer.Vault)},
-		Key:    r.MessageKey, Filter: readFilter, Secret: [32]byte{1}, Limits: limits, PublicProfile: true, Now: w.now,
+		Vaults: coffertest.HubVaults(t, coffertest.NewVaults(t, vault.Limits{})),
+		Key:    r.MessageKey, Filter: coffertest.HubFilter, Secret: [32]byte{1}, Limits: limits, PublicProfile: true, Now: w.now,
 	})
 	return w
 }
@@ -116,43 +113,6 @@ func (w *world) begin(names ...string) {
 			w.t.Fatal(err)
 		}
 	}
-}
-
-// hubVaults are vaults of a provider, made as they are asked for.
-type hubVaults struct {
-	t      testing.TB
-	vaults *coffertest.Vaults
-	mu     sync.Mutex
-	made   map[string]coffer.Vault
-}
-
-func (v *hubVaults) Vault(_ context.Context, name string, make bool) (coffer.Vault, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.made[name] == nil {
-		if !make {
-			return nil, coffer.Errorf("vault", coffer.NotExist, "none with this name")
-		}
-		keys := coffertest.Person(v.t, "provider")
-		id, url := v.vaults.NewVault(v.t, keys)
-		v.made[name] = v.vaults.As(v.vaults.Caller(v.t, keys, url, nil), id)
-	}
-	return v.made[name], nil
-}
-
-type filter struct{ *lucene.Query }
-
-func readFilter(text string) (nodehub.Filter, error) {
-	q, err := lucene.Parse(text)
-	return filter{q}, err
-}
-
-func (f filter) Match(fields json.RawMessage) (bool, error) {
-	var d lucene.Fields
-	if err := d.JSON([]byte(fields)); err != nil {
-		return false, err
-	}
-	return f.Query.Match(&d), nil
 }
 
 // memoryJournal is a journal that a test can look into.

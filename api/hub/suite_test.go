@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http/httptest"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +16,6 @@ import (
 	"github.com/cofferhq/coffer/hubtest"
 	"github.com/cofferhq/coffer/ident"
 	"github.com/cofferhq/coffer/internal/jose"
-	"github.com/cofferhq/coffer/internal/lucene"
 	"github.com/cofferhq/coffer/keyring"
 	"github.com/cofferhq/coffer/node/hub"
 	"github.com/cofferhq/coffer/node/vault"
@@ -56,8 +54,8 @@ func newPlace(
 		t.Fatal(err)
 	}
 	service := hub.New(hub.Options{
-		Vaults: &hubVaults{t: t, vaults: coffertest.NewVaults(t, vault.Limits{}), made: map[string]coffer.Vault{}},
-		Key:    resolver.MessageKey, Filter: readFilter, Signer: signer{keys}, Secret: sha256.Sum256([]byte(t.Name())),
+		Vaults: coffertest.HubVaults(t, coffertest.NewVaults(t, vault.Limits{})),
+		Key:    resolver.MessageKey, Filter: coffertest.HubFilter, Signer: signer{keys}, Secret: sha256.Sum256([]byte(t.Name())),
 		Limits: hub.Limits{
 			Commits: limits.ObjectCommits, Actions: limits.ActionSize, Waiting: limits.ActionsWait,
 			SenderBurst: limits.SenderBurst, SenderEvery: time.Minute, OwnerBurst: 1000,
@@ -164,44 +162,4 @@ func (r requester) commit(t testing.TB) func(map[string]any, []byte) *coffer.Com
 			Protected: j.Protected, Payload: j.Payload, Signature: base64.RawURLEncoding.EncodeToString(signature),
 		}
 	}
-}
-
-// hubVaults are vaults of a provider, made as they are asked for.
-type hubVaults struct {
-	t      testing.TB
-	vaults *coffertest.Vaults
-	mu     sync.Mutex
-	made   map[string]coffer.Vault
-}
-
-// Vault implements hub.Vaults.
-func (v *hubVaults) Vault(_ context.Context, name string, make bool) (coffer.Vault, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.made[name] == nil {
-		if !make {
-			return nil, coffer.Errorf("vault", coffer.NotExist, "none with this name")
-		}
-		keys := coffertest.Person(v.t, "provider")
-		id, url := v.vaults.NewVault(v.t, keys)
-		v.made[name] = v.vaults.As(v.vaults.Caller(v.t, keys, url, nil), id)
-	}
-	return v.made[name], nil
-}
-
-// A filter is a query in the syntax of Lucene.
-type filter struct{ *lucene.Query }
-
-func readFilter(text string) (hub.Filter, error) {
-	q, err := lucene.Parse(text)
-	return filter{q}, err
-}
-
-// Match implements hub.Filter.
-func (f filter) Match(fields json.RawMessage) (bool, error) {
-	var d lucene.Fields
-	if err := d.JSON([]byte(fields)); err != nil {
-		return false, err
-	}
-	return f.Query.Match(&d), nil
 }

@@ -47,10 +47,8 @@ func newBenchSite(b testing.TB) *site {
 	}
 	s := &site{t: b, at: time.Now().Add(-24 * time.Hour).UTC().Truncate(time.Millisecond)}
 	s.options = hub.Options{
-		Vaults: &hubVaults{
-			t: b, vaults: coffertest.NewVaultsOn(b, vault.Limits{}, documents, chunks), made: map[string]coffer.Vault{},
-		},
-		Key: func(context.Context, string, string, coffer.Purpose) (coffer.Verifier, error) { return trusting{}, nil },
+		Vaults: coffertest.HubVaults(b, coffertest.NewVaultsOn(b, vault.Limits{}, documents, chunks)),
+		Key:    func(context.Context, string, string, coffer.Purpose) (coffer.Verifier, error) { return trusting{}, nil },
 	}
 	s.Service = hub.New(s.options)
 	return s

@@ -39,11 +39,9 @@ type site struct {
 
 func newSite(t testing.TB, set func(*hub.Options)) *site {
 	s := &site{t: t, at: time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)}
-	s.vaults = &countedVaults{Vaults: &hubVaults{
-		t: t, vaults: coffertest.NewVaults(t, vault.Limits{}), made: map[string]coffer.Vault{},
-	}}
+	s.vaults = &countedVaults{Vaults: coffertest.HubVaults(t, coffertest.NewVaults(t, vault.Limits{}))}
 	s.options = hub.Options{
-		Vaults: s.vaults, Key: keyOf, Filter: readFilter, Signer: somebody("hub"),
+		Vaults: s.vaults, Key: keyOf, Filter: coffertest.HubFilter, Signer: somebody("hub"),
 		Secret: sha256.Sum256([]byte(t.Name())), PublicProfile: true,
 	}
 	if set != nil {

@@ -308,7 +308,7 @@ func (l *listing) grants(ctx context.Context) ([]*grant.Permission, error) {
 		}
 		used = append(used, d.ID)
 	}
-	for _, row := range used { // after the query, which holds its place in the store
+	for _, row := range used { // after the query, which has a view of the store open
 		if err := l.h.use(ctx, row, v.s.o.Now()); err != nil {
 			return nil, err
 		}

@@ -168,7 +168,7 @@ func (v *view) may(ctx context.Context, h *hub, right grant.Rights, o *coffer.Hu
 	if by == nil {
 		return nil, denied()
 	}
-	return by, h.use(ctx, used, a.Now) // after the query, which holds its place in the store
+	return by, h.use(ctx, used, a.Now) // after the query, which has a view of the store open
 }
 
 // grantsAtOnce is how many grants are asked for at a time.

@@ -5,9 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/hubtest"
 	"github.com/cofferhq/coffer/internal/jose"
-	"github.com/cofferhq/coffer/internal/lucene"
 	"github.com/cofferhq/coffer/internal/servers"
 	"github.com/cofferhq/coffer/node/hub"
 	"github.com/cofferhq/coffer/node/vault"
@@ -64,9 +61,9 @@ func (h *house) place(t testing.TB, work int) *hubtest.Place {
 	}
 	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	service := hub.New(hub.Options{
-		Vaults: &hubVaults{t: t, vaults: h.vaults(t), made: map[string]coffer.Vault{}},
+		Vaults: coffertest.HubVaults(t, h.vaults(t)),
 		Key:    keyOf,
-		Filter: readFilter,
+		Filter: coffertest.HubFilter,
 		Signer: somebody("hub"),
 		Secret: sha256.Sum256([]byte(t.Name())),
 		Limits: hub.Limits{
@@ -92,29 +89,6 @@ func (h *house) place(t testing.TB, work int) *hubtest.Place {
 		Advance: func(d time.Duration) { h.ahead.Add(int64(d)) },
 		Limits:  limits,
 	}
-}
-
-// hubVaults are vaults of a provider, made as they are asked for.
-type hubVaults struct {
-	t      testing.TB
-	vaults *coffertest.Vaults
-	mu     sync.Mutex
-	made   map[string]coffer.Vault
-}
-
-// Vault implements hub.Vaults.
-func (v *hubVaults) Vault(_ context.Context, name string, make bool) (coffer.Vault, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.made[name] == nil {
-		if !make {
-			return nil, coffer.Errorf("vault", coffer.NotExist, "none with this name")
-		}
-		keys := coffertest.Person(v.t, "provider")
-		id, url := v.vaults.NewVault(v.t, keys)
-		v.made[name] = v.vaults.As(v.vaults.Caller(v.t, keys, url, nil), id)
-	}
-	return v.made[name], nil
 }
 
 // somebody has a name and a key.
@@ -182,21 +156,4 @@ func (s somebody) sign(t testing.TB) func(map[string]any, []byte) *coffer.Commit
 			Protected: j.Protected, Payload: j.Payload, Signature: base64.RawURLEncoding.EncodeToString(signature),
 		}
 	}
-}
-
-// A filter is a query in the syntax of Lucene.
-type filter struct{ *lucene.Query }
-
-func readFilter(text string) (hub.Filter, error) {
-	q, err := lucene.Parse(text)
-	return filter{q}, err
-}
-
-// Match implements hub.Filter.
-func (f filter) Match(fields json.RawMessage) (bool, error) {
-	var d lucene.Fields
-	if err := d.JSON([]byte(fields)); err != nil {
-		return false, err
-	}
-	return f.Query.Match(&d), nil
 }
