@@ -62,6 +62,20 @@ type hubKind struct {
 	Private   bool   `help:"The node sees neither context nor type. Such a kind needs it each time."`
 }
 
+// open unlocks the profile's identity, for the caller to close, and opens the hub that is to be worked in.
+func (c *hubOf) open(ctx context.Context, p *program) (*owner, *hub.Hub, error) {
+	o, err := p.open(ctx, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := c.hub(ctx, o)
+	if err != nil {
+		o.close()
+		return nil, nil, err
+	}
+	return o, h, nil
+}
+
 // hub opens the hub of the identity, or of whoever is named.
 func (c *hubOf) hub(ctx context.Context, o *owner) (*hub.Hub, error) {
 	if c.Of == "" {

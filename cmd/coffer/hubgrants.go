@@ -122,15 +122,11 @@ func (c *hubGrantsCommand) Run(ctx context.Context, p *program) error {
 				"--at-time goes with --kind, in your own hub")
 		}
 	}
-	o, err := p.open(ctx, 1)
+	o, h, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	h, err := c.hub(ctx, o)
-	if err != nil {
-		return err
-	}
 	list, err := c.list(ctx, h, k, at)
 	if err != nil {
 		return o.explainHub(h, err, "cannot list the permissions")

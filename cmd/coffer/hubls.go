@@ -31,15 +31,11 @@ func (c *hubLsCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	o, err := p.open(ctx, 1)
+	o, h, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	h, err := c.hub(ctx, o)
-	if err != nil {
-		return err
-	}
 	query := hub.QueryOptions{Filter: c.Filter, Sort: c.Sort, Limit: c.Limit}
 	return o.listObjects(ctx, h, h.Query(ctx, k, &query))
 }

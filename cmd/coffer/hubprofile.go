@@ -43,15 +43,11 @@ func (c *hubProfileCommand) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	o, err := p.open(ctx, 1)
+	o, h, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	h, err := c.hub(ctx, o)
-	if err != nil {
-		return err
-	}
 	if value != nil {
 		if err := h.SetProfile(ctx, k, json.RawMessage(value)); err != nil {
 			return o.explainHub(h, err, "cannot change the profile")

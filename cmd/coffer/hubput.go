@@ -52,15 +52,11 @@ func (c *hubPutCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	o, err := p.open(ctx, 1)
+	o, h, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	h, err := c.hub(ctx, o)
-	if err != nil {
-		return err
-	}
 	options := c.options()
 	options.Strategy = c.Strategy
 	id, err := h.Put(ctx, k, value, options)

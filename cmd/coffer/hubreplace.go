@@ -30,15 +30,11 @@ func (c *hubReplaceCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	o, err := p.open(ctx, 1)
+	o, h, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	h, err := c.hub(ctx, o)
-	if err != nil {
-		return err
-	}
 	id, err := o.objectID(ctx, h, k, c.ID)
 	if err != nil {
 		return err

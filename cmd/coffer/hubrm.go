@@ -21,15 +21,11 @@ func (c *hubRmCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	o, err := p.open(ctx, 1)
+	o, h, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	h, err := c.hub(ctx, o)
-	if err != nil {
-		return err
-	}
 	for _, text := range c.ID {
 		id, err := o.objectID(ctx, h, k, text)
 		if err != nil {

@@ -15,14 +15,10 @@ Examples:
 
 // Run lists services.
 func (c *hubServicesCommand) Run(ctx context.Context, p *program) error {
-	o, err := p.open(ctx, 1)
+	o, h, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	h, err := c.hub(ctx, o)
-	if err != nil {
-		return err
-	}
 	return o.listObjects(ctx, h, h.Services(ctx))
 }

@@ -38,15 +38,11 @@ func (c *hubWatchCommand) Run(ctx context.Context, p *program) error {
 	if c.Every < time.Second {
 		return failed(coffer.Invalid, "give a second or more", "--every is too short")
 	}
-	o, err := p.open(ctx, 1)
+	o, h, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	h, err := c.hub(ctx, o)
-	if err != nil {
-		return err
-	}
 	note, err := o.watchNote(ctx, h, k, c.hubOf)
 	if err != nil {
 		return err
