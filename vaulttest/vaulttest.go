@@ -595,6 +595,27 @@ func (s *script) follow() {
 	case <-time.After(wait):
 		s.Error("goes on after its context has ended")
 	}
+	s.endInTheMidst()
+}
+
+// endInTheMidst ends the context of who follows when there are more changes than are read at once.
+func (s *script) endInTheMidst() {
+	s.Helper()
+	writes := make([]coffer.Write, 600)
+	for i := range writes {
+		writes[i].Document = document(coffer.NewObjectID(), 0, nil)
+	}
+	if _, err := s.v.Apply(s.ctx, writes...); err != nil {
+		s.Fatalf("apply: %v", err)
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	for _, err := range s.v.Changes(ctx, "", true) {
+		if err != nil {
+			s.Errorf("ended amid changes with %v, want no error", err)
+		}
+		cancel()
+	}
 }
 
 // raw returns a well-formed chunk in the raw form that vaults keep.

@@ -223,16 +223,19 @@ func (v *View) Changes(ctx context.Context, after coffer.Cursor, follow bool) it
 			yield(coffer.Change{}, err)
 			return
 		}
-		for decide := v.admit; ; decide = v.allow { // to follow is one call
+		ended := func() bool { return follow && ctx.Err() != nil } // whatever failed then, it is why
+		for decide := v.admit; ; decide = v.allow {                // to follow is one call
 			grown, stop := v.s.feed.Wait(v.id)
 			r, err := decide(ctx, grant.Read, v.url+"/changes", v.url+"/history")
 			if err != nil {
 				stop()
-				yield(coffer.Change{}, err)
+				if !ended() {
+					yield(coffer.Change{}, err)
+				}
 				return
 			}
 			for c, err := range v.disk().Changes(ctx, v.id, number) {
-				if !yield(v.placed(c), err) || err != nil {
+				if err != nil && ended() || !yield(v.placed(c), err) || err != nil {
 					stop()
 					return
 				}
@@ -247,7 +250,7 @@ func (v *View) Changes(ctx context.Context, after coffer.Cursor, follow bool) it
 			case <-ctx.Done():
 			}
 			stop()
-			if ctx.Err() != nil {
+			if ended() {
 				return
 			}
 		}
