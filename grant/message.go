@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/internal/jose"
@@ -16,6 +17,8 @@ const (
 	maxMessageKeyID     = 2 << 10
 	maxMessageNonce     = 256
 	maxMessageToken     = 8 << 10
+	maxMessageHubs      = 16
+	maxMessageHub       = 2 << 10
 )
 
 // A Message is a hub message as its sender signed it: a compact JSON Web Signature (RFC 7515, section 7.1). Nothing in
@@ -24,7 +27,9 @@ type Message struct {
 	KeyID    string          // "kid": who signed, by what key
 	Alg      string          // "alg"
 	Nonce    string          // "did-requester-nonce"; answers repeat it
-	Token    string          // "did-access-token"; "" asks for one
+	Token    string          // "did-access-token"; "" asks for one, unless the message names hubs
+	Hubs     []string        // "coffer-hubs": the hubs that it is for, any of which may take it; nil: the one it comes to
+	Made     time.Time       // "coffer-made": of a message that names hubs; such a one is in place of a token's
 	ReplyKey json.RawMessage // "coffer-reply-key": a JWK to encrypt the answer to; nil if there is none
 	Payload  []byte          // the request; may be empty
 
@@ -34,7 +39,8 @@ type Message struct {
 
 // ReadMessage reads a hub message without verifying it. Invalid when it is not a compact JWS with canonical base64url
 // and a protected header in strict JSON; when the header has no "alg", or "none"; no "kid" that is an identifier and a
-// fragment; no "did-requester-nonce"; or has "crit" or "b64", of which nothing is understood here.
+// fragment; no "did-requester-nonce"; one of "coffer-hubs" and "coffer-made" without the other, or with a token; or has
+// "crit" or "b64", of which nothing is understood here.
 func ReadMessage(jws string) (*Message, error) {
 	j, err := jose.ParseCompactJWS(jws)
 	if err != nil {
@@ -51,6 +57,8 @@ func ReadMessage(jws string) (*Message, error) {
 		KeyID    string          `json:"kid"`
 		Nonce    string          `json:"did-requester-nonce"`
 		Token    string          `json:"did-access-token"`
+		Hubs     []string        `json:"coffer-hubs"`
+		Made     *int64          `json:"coffer-made"` // milliseconds of Unix time
 		ReplyKey json.RawMessage `json:"coffer-reply-key"`
 		B64      json.RawMessage `json:"b64"`
 	}
@@ -67,10 +75,19 @@ func ReadMessage(jws string) (*Message, error) {
 		return nil, badMessage("kid is not the id of a key")
 	case h.Nonce == "" || len(h.Nonce) > maxMessageNonce || len(h.Token) > maxMessageToken:
 		return nil, badMessage("no nonce, or the nonce or the token is too long")
+	case (h.Hubs == nil) != (h.Made == nil) || h.Hubs != nil && h.Token != "":
+		return nil, badMessage("a message for several hubs says when it was made, and has no token")
+	case h.Hubs != nil && (len(h.Hubs) == 0 || len(h.Hubs) > maxMessageHubs) || slices.ContainsFunc(h.Hubs, tooLongForHub):
+		return nil, badMessage("no hub is named, or too many, or one by a name that is too long")
 	}
 	m.KeyID, m.Alg, m.Nonce, m.Token, m.ReplyKey = h.KeyID, h.Alg, h.Nonce, h.Token, h.ReplyKey
+	if h.Hubs != nil {
+		m.Hubs, m.Made = h.Hubs, time.UnixMilli(*h.Made)
+	}
 	return m, nil
 }
+
+func tooLongForHub(did string) bool { return len(did) > maxMessageHub }
 
 func badMessage(reason string) error { return coffer.Errorf("message", coffer.Invalid, reason) }
 
@@ -92,8 +109,9 @@ type Signed struct {
 	audience []string
 }
 
-// Verify verifies the message's signature by the key that it names, for authentication. It fails with NotExist for
-// whatever is wrong with it: a stranger is not told which.
+// Verify verifies the message's signature by the key that it names, for authentication, and that this hub is among those
+// that it is for. It fails with NotExist for whatever is wrong with it: a stranger is not told which. That it is not sent
+// again, and not too old, is for the caller to see to.
 func (m *Message) Verify(ctx context.Context, f *MessageFacts) (Signed, error) {
 	key, err := f.Key(ctx, m.KeyID, m.Alg, coffer.Authentication)
 	switch {
@@ -101,12 +119,16 @@ func (m *Message) Verify(ctx context.Context, f *MessageFacts) (Signed, error) {
 		return Signed{}, err
 	case err != nil || key == nil || !key.Verify(m.input, m.signature):
 		return Signed{}, noRight("message")
+	case m.Hubs == nil:
+		return Signed{signer: m.Signer(), audience: f.Audience}, nil
+	case !slices.ContainsFunc(f.Audience, func(did string) bool { return slices.Contains(m.Hubs, did) }):
+		return Signed{}, noRight("message")
 	}
-	return Signed{signer: m.Signer(), audience: f.Audience}, nil
+	return Signed{signer: m.Signer(), audience: slices.Concat(f.Audience, m.Hubs)}, nil
 }
 
 // Caller returns who asks by a message that says it is from iss, for aud. Denied unless iss is the signer, and aud is
-// one that this hub is known by. At a vault this caller has no right at all.
+// one that this hub is known by, or another of the hubs that the signer named. At a vault this caller has no right at all.
 func (s Signed) Caller(iss, aud string) (Caller, error) {
 	switch {
 	case s.signer == "" || iss != s.signer:

@@ -11,8 +11,10 @@ import (
 	"maps"
 	"math/big"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/internal/jose"
@@ -119,6 +121,38 @@ func TestMessageForms(t *testing.T) {
 	}
 }
 
+// TestMessageToSeveralHubs: whoever of them it comes to takes it, and nobody else.
+func TestMessageToSeveralHubs(t *testing.T) {
+	alice := named(0x11)
+	header := messageHeader(alice)
+	delete(header, "did-access-token")
+	header["coffer-hubs"], header["coffer-made"] = []string{"did:example:first", "did:example:same"}, 1763730000123
+	m, err := ReadMessage(messageOf(t, alice, header, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Hubs) != 2 || !m.Made.Equal(time.UnixMilli(1763730000123)) {
+		t.Errorf("got %+v", m)
+	}
+	facts := messageFacts(alice)
+	signed, err := m.Verify(t.Context(), facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, aud := range []string{"did:example:first", "did:example:same", "did:example:hub"} {
+		if _, err := signed.Caller(alice.did, aud); err != nil {
+			t.Errorf("%s: %v", aud, err)
+		}
+	}
+	if _, err := signed.Caller(alice.did, "did:example:other"); !errors.Is(err, coffer.Denied) {
+		t.Errorf("for another hub: %v", err)
+	}
+	facts.Audience = []string{"did:example:other"}
+	if _, err := m.Verify(t.Context(), facts); !errors.Is(err, coffer.NotExist) {
+		t.Errorf("at another hub: %v", err)
+	}
+}
+
 func TestReadMessageRefuses(t *testing.T) {
 	alice := named(0x11)
 	for _, text := range badMessages(t, alice) {
@@ -130,6 +164,7 @@ func TestReadMessageRefuses(t *testing.T) {
 
 func badMessages(t testing.TB, alice *person) (texts []string) {
 	type m = map[string]any
+	hubs := []string{"did:example:hub"}
 	for _, change := range []m{
 		{"alg": "none"}, {"alg": "NONE"}, {"alg": ""}, {"alg": nil}, {"alg": 1}, {"alg": []string{"EdDSA"}},
 		{"kid": ""}, {"kid": alice.did}, {"kid": alice.did + "#"}, {"kid": "#key"}, {"kid": 7},
@@ -139,6 +174,13 @@ func badMessages(t testing.TB, alice *person) (texts []string) {
 		{"did-requester-nonce": strings.Repeat("n", maxMessageNonce+1)},
 		{"did-access-token": strings.Repeat("t", maxMessageToken+1)}, {"did-access-token": 1},
 		{"large": strings.Repeat("x", jose.MaxHeader)},
+		{"coffer-hubs": hubs}, {"coffer-made": 1}, {"coffer-hubs": hubs, "coffer-made": 1}, // with a token, too
+		{"did-access-token": nil, "coffer-hubs": hubs}, {"did-access-token": nil, "coffer-made": 1},
+		{"did-access-token": nil, "coffer-hubs": []string{}, "coffer-made": 1},
+		{"did-access-token": nil, "coffer-hubs": hubs[0], "coffer-made": 1},
+		{"did-access-token": nil, "coffer-hubs": hubs, "coffer-made": 1.5},
+		{"did-access-token": nil, "coffer-hubs": slices.Repeat(hubs, maxMessageHubs+1), "coffer-made": 1},
+		{"did-access-token": nil, "coffer-hubs": []string{strings.Repeat("x", maxMessageHub+1)}, "coffer-made": 1},
 	} {
 		header := messageHeader(alice)
 		maps.Copy(header, change)

@@ -152,6 +152,7 @@ func (h *hubs) open(ctx context.Context) (server *apihub.Server, document []byte
 		AnswerKey: n.resolver.AnswerKey,
 		Secret:    secrets[1],
 		Now:       n.config.Now,
+		Since:     n.started,
 
 		Endpoint:   n.origin + "/.identity",
 		Strategies: []string{merge.Basic, merge.LastWriterWins, merge.MergePatch},

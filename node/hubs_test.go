@@ -192,6 +192,64 @@ func TestHubsOfTwoNodes(t *testing.T) {
 	}
 }
 
+// sent notes what is sent, and goes on with it.
+type sent struct {
+	types, bodies []string
+}
+
+func (s *sent) RoundTrip(r *http.Request) (*http.Response, error) {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	s.types, s.bodies = append(s.types, r.Header.Get("Content-Type")), append(s.bodies, string(b))
+	r.Body = io.NopCloser(strings.NewReader(string(b)))
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestH33SeveralHosts has hubs at two nodes. One envelope is for both: what is in it happens at each that gets it, and a
+// third node cannot open it.
+func TestH33SeveralHosts(t *testing.T) {
+	ahead := new(atomic.Int64)
+	first, second, third := newHubWorld(t, node.Config{}, ahead), newHubWorld(t, node.Config{}, ahead), newHubWorld(t, node.Config{}, ahead)
+	ahead.Add(int64(time.Minute)) // nodes take such envelopes once they have run for a moment
+	alice, ctx, wire := keyring.Generate(), t.Context(), new(sent)
+	both, err := hub.NewClient(hub.ClientOptions{
+		URL: "http://" + first.node.Addr().String() + "/.identity", Hub: first.host, Others: []*coffer.Identity{second.host},
+		Requester: hub.KeyringRequester(alice), Key: first.resolver.MessageKey, Now: first.now,
+		HTTP: &http.Client{Transport: wire},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	revs, err := both.Write(ctx, alice.DID(), signCommit(t, alice)(note(alice.DID(), nil), []byte(`{"text":"x"}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(wire.types) != 1 || wire.types[0] != hub.SeveralContentType {
+		t.Fatalf("sent %q", wire.types)
+	}
+	post := func(w *hubWorld) (taken bool) {
+		r, err := http.Post("http://"+w.node.Addr().String()+"/", hub.SeveralContentType, strings.NewReader(wire.bodies[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	}
+	notes := &coffer.ObjectQuery{Interface: "Collections", Context: "http://schema.org", Type: "Note"}
+	for _, w := range []*hubWorld{first, second, third} {
+		taken, there := post(w), 0
+		page, err := w.client(t, alice, "").Objects(ctx, alice.DID(), notes)
+		if err == nil {
+			there = len(page.Objects)
+		}
+		if w == second != taken || w != third && (there != 1 || page.Objects[0].ID != revs[0]) || w == third && there > 0 {
+			t.Errorf("it is taken: %v, and is there: %d, %v", taken, there, err)
+		}
+	}
+}
+
 // described asks a node's hubs who they are.
 func described(t *testing.T, n *node.Node) *hub.Description {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -15,8 +16,9 @@ import (
 
 // An Endpoint is where somebody's hub answers, and whose keys it answers with.
 type Endpoint struct {
-	URL  string           // https, or http
-	Host *coffer.Identity // who runs it: messages are encrypted to its keys
+	URL    string             // https, or http
+	Host   *coffer.Identity   // who runs it: messages are encrypted to its keys
+	Others []*coffer.Identity // who runs the other endpoints of the same hub
 }
 
 // Bounds of what an identity document may lead to.
@@ -50,7 +52,7 @@ func Endpoints(ctx context.Context, r coffer.Resolver, did string) ([]Endpoint, 
 	add := func(url string, host *coffer.Identity) {
 		if !seen[url] && len(list) < maxEndpoints && isURL(url) {
 			seen[url] = true
-			list = append(list, Endpoint{url, host})
+			list = append(list, Endpoint{URL: url, Host: host})
 		}
 	}
 	hosts := 0
@@ -84,11 +86,26 @@ func Endpoints(ctx context.Context, r coffer.Resolver, did string) ([]Endpoint, 
 	}
 	switch {
 	case len(list) > 0:
+		acquaint(list)
 		return list, nil
 	case failed != nil:
 		return nil, failed
 	}
 	return nil, coffer.Errorf("discover hub", coffer.NotExist, "the identity names no hub")
+}
+
+// acquaint tells each endpoint who runs the others.
+func acquaint(list []Endpoint) {
+	for i := range list {
+		e := &list[i]
+		known := []string{e.Host.ID}
+		for _, other := range list {
+			if !slices.Contains(known, other.Host.ID) {
+				known = append(known, other.Host.ID)
+				e.Others = append(e.Others, other.Host)
+			}
+		}
+	}
 }
 
 // A hubService is one service entry that is a hub.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -78,8 +79,19 @@ func TestEndpoints(t *testing.T) {
 	} {
 		list, err := hub.Endpoints(t.Context(), somewhere, c.did)
 		var got []string
+		hosts := make(map[string]bool)
 		for _, e := range list {
 			got = append(got, e.URL+" "+e.Host.ID)
+			hosts[e.Host.ID] = true
+		}
+		for _, e := range list {
+			known := map[string]bool{e.Host.ID: true}
+			for _, o := range e.Others {
+				known[o.ID] = true
+			}
+			if len(e.Others) != len(hosts)-1 || !maps.Equal(known, hosts) {
+				t.Errorf("%s: of %d hosts, %s knows %d others", c.did, len(hosts), e.URL, len(e.Others))
+			}
 		}
 		if !slices.Equal(got, c.want) || c.kind != nil && !errors.Is(err, c.kind) || c.kind == nil && err != nil {
 			t.Errorf("%s: %q, %v", c.did, got, err)

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -23,7 +24,10 @@ type ClientOptions struct {
 	// URL is where the hub is. It must be https, or on this machine itself.
 	URL string
 	// Hub is the hub's identity: requests are encrypted to one of its agreement keys.
-	Hub       *coffer.Identity
+	Hub *coffer.Identity
+	// Others are the identities of other hubs that the same things are asked of. With any, a request is encrypted to all
+	// that have an X25519 key, as long as the hub takes such requests; they need no access token. May be empty.
+	Others    []*coffer.Identity
 	Requester Requester
 	// Key finds the keys that answers are signed with. It should remember what it found.
 	Key func(ctx context.Context, keyID, alg string, p coffer.Purpose) (coffer.Verifier, error)
@@ -45,14 +49,20 @@ type Client struct {
 	hub  jose.CompactRecipient
 	by   signer
 
+	several *several    // nil: requests are for one
+	alone   atomic.Bool // the hub does not take requests to several
+
 	turn    chan struct{} // holds one when somebody has the session in hand
 	session *session      // nil before the first request
 }
 
 var _ coffer.Hub = (*Client)(nil)
 
-// A session is an access token, and the key that answers are encrypted to while it lasts.
+// A session is an access token, and the key that answers are encrypted to while it lasts. That of a request to several
+// hubs is for this request, and has no token.
 type session struct {
+	several bool
+
 	token string
 	began time.Time
 	reply *jose.JWK // nil: answers are encrypted to the requester's own key
@@ -85,6 +95,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if c.hub, err = recipientOf(o.Hub); err != nil {
 		return nil, err
 	}
+	c.several = severalOf(append([]*coffer.Identity{o.Hub}, o.Others...))
 	return c, nil
 }
 
@@ -162,8 +173,19 @@ func (c *Client) send(ctx context.Context, op string, r *request, wanted string)
 	return a, nil
 }
 
-// exchange sends a request under the session and returns the text of the answer.
+// exchange sends a request, to several hubs or under the session, and returns the text of the answer.
 func (c *Client) exchange(ctx context.Context, op string, payload []byte) ([]byte, error) {
+	if c.several != nil && !c.alone.Load() {
+		s := &session{several: true}
+		if err := s.makeReply(); err != nil {
+			return nil, coffer.E(op, coffer.Other, err)
+		}
+		b, err := c.once(ctx, op, s, payload)
+		if !notForSeveral(err) {
+			return b, err
+		}
+		c.alone.Store(true)
+	}
 	s, err := c.begin(ctx, op, nil)
 	if err != nil {
 		return nil, err
@@ -228,16 +250,27 @@ func (s *session) makeReply() error {
 	return nil
 }
 
-// once sends one envelope and returns what is in that of the answer. Without a token it asks for one.
+// once sends one envelope and returns what is in that of the answer. Without a token it asks for one, unless the request
+// is one to several hubs.
 func (c *Client) once(ctx context.Context, op string, s *session, payload []byte) ([]byte, error) {
 	var random [16]byte
 	rand.Read(random[:])
 	nonce := encode64(random[:])
-	e, err := c.by.seal(ctx, header{Nonce: nonce, Token: s.token, ReplyKey: s.reply}, payload, c.hub)
+	h := header{Nonce: nonce, Token: s.token, ReplyKey: s.reply}
+	var e string
+	var err error
+	contentType := envelopeType
+	if s.several {
+		h.Made = c.o.Now().UnixMilli()
+		contentType = severalType
+		e, err = c.several.seal(ctx, &c.by, h, payload)
+	} else {
+		e, err = c.by.seal(ctx, h, payload, c.hub)
+	}
 	if err != nil {
 		return nil, coffer.E(op, coffer.KindOf(err), err)
 	}
-	b, err := c.post(ctx, op, e)
+	b, err := c.post(ctx, op, contentType, e)
 	if err != nil {
 		return nil, err
 	}
@@ -286,12 +319,12 @@ func (c *Client) unseal(ctx context.Context, op string, s *session, nonce, body 
 }
 
 // post sends an envelope and returns the answer's.
-func (c *Client) post(ctx context.Context, op, envelope string) ([]byte, error) {
+func (c *Client) post(ctx context.Context, op string, contentType []string, envelope string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.o.URL, strings.NewReader(envelope))
 	if err != nil {
 		return nil, coffer.Errorf(op, coffer.Invalid, "malformed URL")
 	}
-	req.Header["Content-Type"] = envelopeType
+	req.Header["Content-Type"] = contentType
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, unreachable(ctx, op, err)
@@ -306,7 +339,7 @@ func (c *Client) post(ctx context.Context, op, envelope string) ([]byte, error) 
 	case err != nil:
 		return nil, unreachable(ctx, op, err)
 	case resp.StatusCode != http.StatusOK:
-		return nil, refusal(op, resp, b)
+		return nil, &clearRefusal{resp.StatusCode, refusal(op, resp, b)}
 	case int64(len(b)) > limit:
 		return nil, coffer.Errorf(op, coffer.Exhausted, "the answer is too large")
 	}

@@ -93,8 +93,8 @@ type DescribedLimits struct {
 
 // extensions are what the hub understands beyond the published protocol.
 var extensions = []string{
-	adoptRequest, descriptionRequest, servicesRequest, replyKeyID, "filter", "limit", "no_deleted", "purpose", "since",
-	"sort", "watermark",
+	adoptRequest, descriptionRequest, servicesRequest, "coffer-hubs", replyKeyID, "filter", "limit", "no_deleted", "purpose",
+	"since", "sort", "watermark",
 }
 
 func (s *Server) describe() *Description {

@@ -37,7 +37,7 @@ type Keys interface {
 // schemaContext is the "@context" of all messages of the commit plane.
 const schemaContext = "https://schema.identity.foundation/0.1"
 
-// ContentType is the media type of envelopes.
+// ContentType is the media type of envelopes to one hub, and of answers.
 const ContentType = "application/jwt"
 
 // JWS algorithms that matter here: who signs with RSA is answered with RSA.
@@ -54,6 +54,8 @@ const replyKeyID = "coffer-reply-key"
 type header struct {
 	Nonce    string    `json:"did-requester-nonce"`
 	Token    string    `json:"did-access-token,omitempty"`
+	Hubs     []string  `json:"coffer-hubs,omitempty"`
+	Made     int64     `json:"coffer-made,omitzero"` // milliseconds of Unix time
 	ReplyKey *jose.JWK `json:"coffer-reply-key,omitempty"`
 	Alg      string    `json:"alg"`
 	KeyID    string    `json:"kid"`
@@ -67,10 +69,19 @@ type signer struct {
 
 // seal makes an envelope: the payload, signed, then encrypted.
 func (s *signer) seal(ctx context.Context, h header, payload []byte, to jose.CompactRecipient) (string, error) {
+	text, err := s.signed(ctx, h, payload)
+	if err != nil {
+		return "", err
+	}
+	return jose.SealCompact(text, to, "")
+}
+
+// signed returns the compact JWS of a payload.
+func (s *signer) signed(ctx context.Context, h header, payload []byte) ([]byte, error) {
 	h.Alg, h.KeyID = s.alg, s.keyID
 	protected, err := jose.Encode(h)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	// One buffer becomes the signing input, then the compact JWS.
 	b64 := base64.RawURLEncoding
@@ -79,9 +90,9 @@ func (s *signer) seal(ctx context.Context, h header, payload []byte, to jose.Com
 	text = b64.AppendEncode(append(text, '.'), payload)
 	signature, err := s.sign(ctx, coffer.Authentication, text)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return jose.SealCompact(b64.AppendEncode(append(text, '.'), signature), to, "")
+	return b64.AppendEncode(append(text, '.'), signature), nil
 }
 
 // maxSignature is room for the signatures that there are, with the dots around the payload: RSA of 8192 bits.

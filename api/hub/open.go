@@ -17,19 +17,31 @@ type sender struct {
 	to     jose.CompactRecipient // who it is encrypted to
 }
 
-// open opens an envelope and finds out who it is from. The order of checks is part of the protocol: nothing is done,
-// and nothing but the one refusal answered, for who has not signed. A message with a token that it returns is no
-// replay; one without asks for a token.
-func (c *call) open(ctx context.Context, body string) (*grant.Message, error) {
+// A decrypter opens an envelope of one kind, and says to which key of the hub's it was encrypted.
+type decrypter func(body string) (text []byte, key reader, err error)
+
+// decrypt opens an envelope to this hub alone.
+func (s *Server) decrypt(body string) (text []byte, key reader, err error) {
 	e, err := jose.ParseCompactJWE(body)
 	if err != nil {
-		return nil, unauthenticated
+		return nil, key, err
 	}
-	key, ok := c.readers[e.KeyID()]
+	key, ok := s.readers[e.KeyID()]
 	if !ok {
-		return nil, unauthenticated
+		return nil, key, unauthenticated
 	}
-	text, err := e.Open(key.CompactReader)
+	text, err = e.Open(key.CompactReader)
+	return text, key, err
+}
+
+// asksForToken reports whether a message is to get a token, and no more.
+func asksForToken(m *grant.Message) bool { return m.Token == "" && m.Hubs == nil }
+
+// open opens an envelope and finds out who it is from. The order of checks is part of the protocol: nothing is done,
+// and nothing but the one refusal answered, for who has not signed. A message that it returns is no replay, but for one that
+// asks for a token.
+func (c *call) open(ctx context.Context, decrypt decrypter, body string) (*grant.Message, error) {
+	text, key, err := decrypt(body)
 	if err != nil {
 		return nil, unauthenticated
 	}
@@ -40,12 +52,8 @@ func (c *call) open(ctx context.Context, body string) (*grant.Message, error) {
 	if c.from.signed, err = m.Verify(ctx, &c.facts); err != nil {
 		return nil, unauthenticated
 	}
-	if m.Token != "" {
-		now := c.o.Now()
-		made, ok := c.tokens.check(m.Token, m.Signer(), now)
-		if !ok || !c.nonces.use(m.Signer(), m.Nonce, made, now) {
-			return nil, unauthenticated
-		}
+	if !asksForToken(m) && !c.fresh(m) {
+		return nil, unauthenticated
 	}
 	c.from.nonce = m.Nonce
 	c.from.by = key.other

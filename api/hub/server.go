@@ -29,6 +29,9 @@ type ServerOptions struct {
 	// Secret makes the access tokens. Servers with the same secret take each other's.
 	Secret [32]byte
 	Now    func() time.Time
+	// Since is since when no other server takes requests with these keys: of one that was there before, nobody remembers
+	// what it took. Zero is now.
+	Since time.Time
 
 	Limits Limits
 	// Endpoint is the URL under which clients reach the hub, for the description; may be empty.
@@ -90,8 +93,11 @@ func NewServer(o ServerOptions) (*Server, error) {
 		return nil, coffer.Errorf(op, coffer.Invalid, "the hub has no identity")
 	}
 	o.Limits.setDefaults()
+	if o.Since.IsZero() {
+		o.Since = o.Now()
+	}
 	s := &Server{
-		o: o, readers: make(map[string]reader), tokens: newTokens(o.Secret), nonces: newNonces(noncesKept, o.Now()),
+		o: o, readers: make(map[string]reader), tokens: newTokens(o.Secret), nonces: newNonces(noncesKept, o.Since),
 		facts: grant.MessageFacts{Key: o.Key},
 	}
 	for _, k := range o.Keys {
@@ -171,6 +177,7 @@ var (
 	noStore      = []string{"no-store"}
 	jsonType     = []string{"application/json"}
 	envelopeType = []string{ContentType}
+	severalType  = []string{SeveralContentType}
 	allowed      = []string{"GET, HEAD, POST, OPTIONS"}
 )
 
@@ -232,7 +239,13 @@ func (c *call) serve() error {
 // post answers an envelope.
 func (c *call) post() error {
 	t, _, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
-	if !strings.EqualFold(strings.TrimSpace(t), ContentType) {
+	var decrypt decrypter
+	switch strings.ToLower(strings.TrimSpace(t)) {
+	case ContentType:
+		decrypt = c.decrypt
+	case SeveralContentType:
+		decrypt = c.decryptSeveral
+	default:
 		return fail(http.StatusBadRequest, badRequest, "The content type must be "+ContentType)
 	}
 	body, err := c.read()
@@ -241,11 +254,11 @@ func (c *call) post() error {
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), c.o.Limits.Time)
 	defer cancel()
-	m, err := c.open(ctx, body)
+	m, err := c.open(ctx, decrypt, body)
 	if err != nil {
 		return err
 	}
-	if m.Token == "" {
+	if asksForToken(m) {
 		c.route = tokenRoute
 		return c.reply([]byte(c.tokens.issue(m.Signer(), c.o.Now())))
 	}

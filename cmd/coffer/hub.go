@@ -233,7 +233,7 @@ func newHubTransport() *http.Transport {
 func (o *owner) dialHub(e hub.Endpoint, purpose string) (coffer.Hub, error) {
 	o.program.node = strings.TrimSuffix(e.URL, hubPath)
 	c, err := apihub.NewClient(apihub.ClientOptions{
-		URL: e.URL, Hub: e.Host, Requester: apihub.KeyringRequester(o.ring), Key: o.resolver.MessageKey,
+		URL: e.URL, Hub: e.Host, Others: e.Others, Requester: apihub.KeyringRequester(o.ring), Key: o.resolver.MessageKey,
 		Now: o.program.now, Purpose: purpose,
 	})
 	return c, explain(err, "give it like https://vault.example", "cannot use the hub at %s", e.URL)
