@@ -1,24 +1,7 @@
-// One line for each step of a story, and an end at the first step that fails.
+// What a story expects of a refusal; its steps are those of all stories.
 import assert from 'node:assert/strict';
-import {setTimeout as sleep} from 'node:timers/promises';
 
-// A server that never answers must not hold up the story for ever.
-const limit = 60_000;
-
-let last = 'the beginning';
-
-/** Carries out one step and prints a line about it. */
-export async function step(what, run) {
-  last = what;
-  const result = await Promise.race([
-    run(),
-    sleep(limit, undefined, {ref: false}).then(() => {
-      throw new Error('took too long');
-    })
-  ]);
-  console.log(`ok ${what}`);
-  return result;
-}
+export {base, step} from '../steps.mjs';
 
 /** Expects a request to be refused with one of the given statuses; returns the error. */
 export async function refused(statuses, request) {
@@ -37,22 +20,4 @@ export async function refused(statuses, request) {
 /** Expects a request to fail with an error of the client's own naming. */
 export async function fails(name, request) {
   await assert.rejects(request, {name});
-}
-
-/** The server's base URL, from the command line. */
-export const base = process.argv[2];
-
-// The client's errors carry whole requests along: of those only what the server said is of use.
-process.on('uncaughtException', error => {
-  for(let e = error; e; e = e.cause) {
-    console.error(e.stack, e.status ?? '', JSON.stringify(e.data) ?? '');
-  }
-  process.exit(1);
-});
-process.on('exit', code => {
-  console.log(code === 0 ? 'done' : `FAILED after or in: ${last}`);
-});
-if(!base) {
-  console.error('usage: node STORY.mjs BASE-URL');
-  process.exit(2);
 }
