@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -195,6 +196,7 @@ func TestHubsOfTwoNodes(t *testing.T) {
 // sent notes what is sent, and goes on with it.
 type sent struct {
 	types, bodies []string
+	heads         []string // of each request: method, URL and header
 }
 
 func (s *sent) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -203,6 +205,7 @@ func (s *sent) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	s.types, s.bodies = append(s.types, r.Header.Get("Content-Type")), append(s.bodies, string(b))
+	s.heads = append(s.heads, fmt.Sprint(r.Method, " ", r.URL, " ", r.Header))
 	r.Body = io.NopCloser(strings.NewReader(string(b)))
 	return http.DefaultTransport.RoundTrip(r)
 }
@@ -249,6 +252,192 @@ func TestH33SeveralHosts(t *testing.T) {
 		}
 	}
 }
+
+// TestWire looks at what goes between people and a whole node's hubs, and sends some of it otherwise.
+func TestWire(t *testing.T) {
+	ahead := new(atomic.Int64)
+	w, ctx := newHubWorld(t, node.Config{}, ahead), t.Context()
+	base := "http://" + w.node.Addr().String()
+	// asking returns the hubs as somebody sees them, and what goes there.
+	asking := func(t *testing.T, who hub.Requester, path string) (coffer.Hub, *sent) {
+		wire := new(sent)
+		c, err := hub.NewClient(hub.ClientOptions{
+			URL: base + path, Hub: w.host, Requester: who, Key: w.resolver.MessageKey, Now: w.now,
+			HTTP: &http.Client{Transport: wire},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, wire
+	}
+	person := func() hub.Requester { return hub.KeyringRequester(keyring.Generate()) }
+	// device is an identity whose keys are of another kind.
+	device := func() hub.Requester {
+		keys := keyring.NewJWKSet("did:example:new")
+		if err := keys.Generate("0", "P-256", ""); err != nil {
+			t.Fatal(err)
+		}
+		keys = keys.Under(keyring.JWKDID(keys.Public(keys.KeyIDs()[0])))
+		return hub.SetRequester(keys, keys.KeyIDs()[0])
+	}
+	offers := func(verb coffer.Verb, payload ...json.RawMessage) *coffer.HubAct {
+		return &coffer.HubAct{
+			Interface: "Collections", Verb: verb, Context: "schema.org", Type: "Offer", Payload: payload,
+			Meta: json.RawMessage(`{"title":"Bicycle","public":true}`),
+		}
+	}
+	bicycle := json.RawMessage(`{"name":"Bicycle"}`)
+
+	// The host has its hubs at /.identity, as its identity document and its description say, and nowhere below: as with
+	// well-known URIs (RFC 8615, section 3), the path is at the root and compared byte for byte.
+	t.Run("H-26 at a well-known place", func(t *testing.T) {
+		alice := person()
+		own, _ := asking(t, alice, "/.identity")
+		profile := &coffer.HubAct{
+			Interface: "Profile", Verb: coffer.AddVerb, Context: "schema.org", Type: "Person",
+			Payload: []json.RawMessage{json.RawMessage(`{"name":"Alice"}`)},
+		}
+		if _, err := own.Perform(ctx, alice.DID(), profile); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/.identity", "/", "/api/v1.0", "/.identity/api/v1.0"} {
+			c, _ := asking(t, person(), path)
+			items, err := c.Perform(ctx, alice.DID(), &coffer.HubAct{Interface: "Profile", Verb: coffer.RequestVerb})
+			if err != nil || len(items) != 1 || string(items[0].Data) != `{"name":"Alice"}` {
+				t.Errorf("%s: %v, %v", path, items, err)
+			}
+		}
+		for _, path := range []string{
+			"/.identity/", "/.Identity", "/.identity/Profile", "/.identity/" + alice.DID(), "/x/.identity", "/.well-known/.identity",
+		} {
+			fetched(t, w.node, path, http.StatusNotFound)
+			r, err := http.Post(base+path, hub.ContentType, strings.NewReader("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Body.Close(); r.StatusCode != http.StatusNotFound {
+				t.Errorf("POST %s: %d", path, r.StatusCode)
+			}
+		}
+		var document struct {
+			Service []struct {
+				Type     string
+				Endpoint struct{ Locations []string } `json:"serviceEndpoint"`
+			}
+		}
+		if err := json.Unmarshal(fetched(t, w.node, "/.well-known/did.json", http.StatusOK), &document); err != nil {
+			t.Fatal(err)
+		}
+		at := described(t, w.node).Endpoint
+		if s := document.Service; len(s) != 1 || s[0].Type != "IdentityHub" || len(s[0].Endpoint.Locations) != 1 ||
+			s[0].Endpoint.Locations[0] != at || !strings.HasSuffix(at, "/.identity") {
+			t.Errorf("the hubs are at %q, by the document at %+v", at, s)
+		}
+	})
+
+	// Whoever signs as the identity is answered; who signs as another is not, nor is what was caught on the way and is sent
+	// again, by whoever brings it.
+	t.Run("H-29 identity keys, and a replay", func(t *testing.T) {
+		for name, somebody := range map[string]func() hub.Requester{"a person": person, "a device": device} {
+			alice := somebody()
+			own, wire := asking(t, alice, "/.identity")
+			there := func() int {
+				t.Helper()
+				items, err := own.Perform(ctx, alice.DID(), offers(coffer.RequestVerb))
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				return len(items)
+			}
+			if _, err := own.Perform(ctx, alice.DID(), offers(coffer.AddVerb, bicycle)); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if len(wire.bodies) != 2 { // the challenge, which is the access token, and the response
+				t.Fatalf("%s: %d requests", name, len(wire.bodies))
+			}
+			if n := there(); n != 1 {
+				t.Errorf("%s: %d objects", name, n)
+			}
+			caught := wire.bodies[1:]
+			for range 2 {
+				for _, body := range caught {
+					r, err := http.Post(base+"/.identity", hub.ContentType, strings.NewReader(body))
+					if err != nil {
+						t.Fatal(err)
+					}
+					b, err := io.ReadAll(r.Body)
+					r.Body.Close()
+					if err != nil || r.StatusCode != http.StatusUnauthorized || !strings.Contains(string(b), `"authentication_failed"`) {
+						t.Errorf("%s: what was caught is answered with %d %s", name, r.StatusCode, b)
+					}
+				}
+			}
+			if n := there(); n != 1 {
+				t.Errorf("%s: a replay made %d objects of one", name, n)
+			}
+			impostor, _ := asking(t, claimant{somebody(), alice}, "/.identity")
+			_, err := impostor.Perform(ctx, alice.DID(), offers(coffer.RequestVerb))
+			var fault *coffer.Fault
+			if !errors.Is(err, coffer.Denied) || !errors.As(err, &fault) || fault.Code != "authentication_failed" {
+				t.Errorf("%s: another's key: %v", name, err)
+			}
+		}
+	})
+
+	// What a request is about is in the envelope alone, on both planes.
+	t.Run("H-32 nothing in the URL", func(t *testing.T) {
+		ring := keyring.Generate()
+		alice, ctx := hub.KeyringRequester(ring), t.Context()
+		own, wire := asking(t, alice, "/.identity")
+		notes := &coffer.ObjectQuery{Interface: "Collections", Context: "http://schema.org", Type: "Note", Filter: "meta.title:x"}
+		_, added := own.Perform(ctx, alice.DID(), offers(coffer.AddVerb, bicycle))
+		_, read := own.Perform(ctx, alice.DID(), offers(coffer.RequestVerb))
+		_, wrote := own.Write(ctx, alice.DID(), signCommit(t, ring)(note(alice.DID(), nil), []byte(`{}`)))
+		_, listed := own.Objects(ctx, alice.DID(), notes)
+		_, said := own.Describe(ctx, alice.DID())
+		if err := errors.Join(added, read, wrote, listed, said); err != nil {
+			t.Fatal(err)
+		}
+		for i, head := range wire.heads {
+			if head != wire.heads[0] || strings.Contains(head, "did:") || !strings.HasPrefix(head, "POST "+base+"/.identity map[") ||
+				wire.types[i] != hub.ContentType {
+				t.Errorf("request %d is %s", i, head)
+			}
+			if strings.Count(wire.bodies[i], ".") != 4 {
+				t.Errorf("request %d is no compact JWE", i)
+			}
+		}
+		if len(wire.heads) != 6 {
+			t.Errorf("%d requests", len(wire.heads))
+		}
+	})
+
+	// Who knows the identity and the schema, and was never here, needs one request beside that for an access token.
+	t.Run("H-42 no discovery", func(t *testing.T) {
+		alice := person()
+		own, _ := asking(t, alice, "/.identity")
+		if _, err := own.Perform(ctx, alice.DID(), offers(coffer.AddVerb, bicycle)); err != nil {
+			t.Fatal(err)
+		}
+		stranger, wire := asking(t, person(), "/.identity")
+		items, err := stranger.Perform(ctx, alice.DID(), offers(coffer.RequestVerb))
+		if err != nil || len(items) != 1 || string(items[0].Data) != string(bicycle) {
+			t.Errorf("%v, %v", items, err)
+		}
+		if len(wire.heads) != 2 {
+			t.Errorf("%d requests: %q", len(wire.heads), wire.heads)
+		}
+	})
+}
+
+// A claimant signs with a key of its own and says that it is another's.
+type claimant struct {
+	hub.Requester
+	as hub.Requester
+}
+
+func (c claimant) DID() string   { return c.as.DID() }
+func (c claimant) KeyID() string { return c.as.KeyID() }
 
 // described asks a node's hubs who they are.
 func described(t *testing.T, n *node.Node) *hub.Description {
