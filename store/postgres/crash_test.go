@@ -341,7 +341,7 @@ func TestLostAnswer(t *testing.T) {
 	w.fuse.Store(nil)
 	w.cut.Store(false)
 	other := on(t, url, Options{})
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if _, err := other.Get(t.Context(), v, late.ID); err == nil {
 			break
 		}
