@@ -3,6 +3,7 @@ package hubtest
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/cofferhq/coffer"
 )
@@ -126,6 +127,68 @@ func (s *story) copyAgain(to *Place) int {
 		s.Fatal(err)
 	}
 	return n
+}
+
+// parted: two instances of a hub, each of which took writes while the other was away, hold the same once each was given
+// what the other has: the same commits, byte for byte, and so the same objects and rights. Neither is the master, and
+// either does alone. (That instances give each other commits by themselves is no part of the contract.)
+func (s *story) parted() {
+	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol
+	patch := members{"commit_strategy": "json-merge-patch"}
+	patched, replaced := s.create(alice, playlists, `{"n":1}`, patch), s.create(alice, playlists, "first")
+	s.permit(bob, "CRU-", playlists)
+	revoked := s.permit(carol, "-R--", playlists)
+	to := s.Fresh(s.T)
+	s.copy(to)
+	there := &story{T: s.T, Place: to, ctx: s.ctx, last: s.last.Add(time.Second)}
+
+	s.update(alice, playlists, patched, `{"here":1}`, patch)
+	s.update(bob, playlists, replaced, "here")
+	s.create(alice, games, "here")
+	there.update(&to.Bob, playlists, patched, `{"there":2}`, patch)
+	there.update(&to.Alice, playlists, replaced, "there, and later")
+	there.create(&to.Bob, messages, "there")
+	there.remove(&to.Alice, grants, revoked)
+	s.lists(carol, playlists.query(), patched, replaced)
+	there.denied(there.tryList(&to.Carol, playlists))
+
+	for _, way := range [][2]*story{{s, there}, {there, s}} {
+		commits := way[0].commits(&way[0].Alice, &coffer.CommitQuery{})
+		if _, err := way[1].Alice.Hub.Adopt(s.ctx, alice.DID, commits...); err != nil {
+			s.Fatal(err)
+		}
+	}
+	type state struct {
+		Commits map[coffer.CommitRev]coffer.Commit
+		Objects map[coffer.CommitRev]coffer.HubObject
+	}
+	var states []state
+	for _, at := range []*story{s, there} {
+		now := state{make(map[coffer.CommitRev]coffer.Commit), make(map[coffer.CommitRev]coffer.HubObject)}
+		for _, c := range at.commits(&at.Alice, &coffer.CommitQuery{}) {
+			now.Commits[c.Rev()] = coffer.Commit{Protected: c.Protected, Payload: c.Payload, Signature: c.Signature}
+		}
+		for _, k := range []kind{playlists, games, messages, grants} {
+			for _, o := range at.list(&at.Alice, k.query()) {
+				o.Used = nil // what was done here, and not there
+				now.Objects[o.ID] = o
+			}
+		}
+		states = append(states, now)
+		at.reads(&at.Bob, playlists, replaced, "there, and later")
+		one := playlists.act(coffer.RequestVerb)
+		one.ID = patched.String()
+		if items := at.perform(&at.Bob, one); len(items) != 1 {
+			s.Errorf("%d items", len(items))
+		} else {
+			s.equal("patched at both", items[0].Data, members{"n": 1, "here": 1, "there": 2})
+		}
+		at.denied(at.tryList(&at.Carol, playlists))
+	}
+	if len(states[0].Commits) != 11 || len(states[0].Objects) != 6 {
+		s.Errorf("%d commits of %d objects", len(states[0].Commits), len(states[0].Objects))
+	}
+	s.equal("the other instance", states[1], states[0])
 }
 
 // adopting: whole or not at all, whatever the order, by the owner alone.

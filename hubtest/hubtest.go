@@ -64,6 +64,7 @@ func Run(t *testing.T, open func(t testing.TB) *Place) {
 		name string
 		tell func(*story)
 	}{
+		{"H-01 H-07 two instances that took writes apart", (*story).parted},
 		{"H-02 objects of a type are stored beside others of it", (*story).typed},
 		{"H-03 two apps share one set of objects", (*story).shared},
 		{"H-04 UC-45 unknown schemas, and such as say nothing", (*story).customSchema},
