@@ -276,8 +276,9 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestFalseAnswers: what the client does not believe.
-func TestFalseAnswers(t *testing.T) {
+// TestH36FalseAnswers: what the client does not believe. On the verb plane an answer has the hash of its request; on
+// both it repeats the nonce of the request, which the hub takes once.
+func TestH36FalseAnswers(t *testing.T) {
 	w := newWorld(t, nil)
 	// answered makes an answer by hand, to the last request sent.
 	var own jose.CompactRecipient // that it is encrypted to instead of the key that came with the request

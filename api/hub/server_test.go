@@ -18,7 +18,9 @@ import (
 
 const query1 = `"query":{"interface":"Collections"}`
 
-func TestNotAuthenticated(t *testing.T) {
+// TestH29NotAuthenticated: without the keys of the identity, or a token of the hub for it, or with what was sent before,
+// nobody comes further than to one and the same refusal.
+func TestH29NotAuthenticated(t *testing.T) {
 	w := newWorld(t, nil)
 	good := modernLetter(asked(objectQueryRequest, query1))
 	with := func(change func(*letter)) string {

@@ -20,7 +20,9 @@ func spoken(requestType, members string) string {
 	return fmt.Sprintf(`{"@type":%q,"iss":%q,"aud":%q%s}`, requestType, modern, alice, members)
 }
 
-func TestActs(t *testing.T) {
+// TestH32H36Acts sends messages that say all by themselves: issuer, audience, type, request, meta, payload. Each answer
+// has the hash of its request.
+func TestH32H36Acts(t *testing.T) {
 	w := newWorld(t, nil)
 	raw := func(s ...string) (all []json.RawMessage) {
 		for _, one := range s {
