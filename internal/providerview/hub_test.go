@@ -2,10 +2,16 @@ package providerview
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/hub"
 	apihub "github.com/cofferhq/coffer/api/hub"
 	"github.com/cofferhq/coffer/ident"
@@ -41,9 +47,10 @@ func (p *provider) hub(ring *keyring.Ring, owner string) *hub.Hub {
 	return h
 }
 
-// TestUC45H09HubView plays a day at a hub: objects, private ones, a public one, a grant, a reader's query, a message and
-// its reply; and then looks at the node.
-func TestUC45H09HubView(t *testing.T) {
+// TestUC45H09H19H20HubView plays a day at a hub: objects, private ones, a public one, a grant, a reader's query, a
+// message and its reply; and then looks at the node. What people sealed shows nowhere, and nothing of all that shows on
+// the disk or in the traffic (H-19, H-20).
+func TestUC45H09H19H20HubView(t *testing.T) {
 	t.Parallel()
 	p, ctx := newProvider(t), t.Context()
 	alice, bob := keyring.Generate(), keyring.Generate()
@@ -118,6 +125,7 @@ func TestUC45H09HubView(t *testing.T) {
 		t.Fatalf("%d answers", answers)
 	}
 
+	p.tellsNobody()
 	patterns := []Pattern{
 		NewPattern("value of a sealed object", []byte(value)),
 		NewPattern("value of a private object", []byte(private)),
@@ -135,5 +143,137 @@ func TestUC45H09HubView(t *testing.T) {
 	}
 	if seen := p.look(patterns, "in a hub"); !seen["memory"]["identifier of a hub's owner"] {
 		t.Error("what the hub must know is not found in memory: the search does not work")
+	}
+}
+
+// tellsNobody looks at the form of all that was captured of hubs: each request, whoever asks and whosever hub is meant,
+// and each answer differs from the others of its kind by its ciphertext and its length alone.
+func (p *provider) tellsNobody() {
+	t := p.t
+	t.Helper()
+	exchanges, err := p.recorder.Exchanges()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// form names all of a message but its ciphertext. What each message has anew is random.
+	form := func(h http.Header, body []byte) string {
+		h = h.Clone()
+		h.Del("Content-Length")
+		h.Del("Date")
+		parts := strings.Split(string(body), ".")
+		b, err := base64.RawURLEncoding.DecodeString(parts[0])
+		var head map[string]any
+		if err != nil || len(parts) != 5 || json.Unmarshal(b, &head) != nil {
+			t.Fatalf("no compact JWE in the traffic: %.200s", body)
+		}
+		if _, ok := head["epk"].(map[string]any); ok {
+			head["epk"] = "random"
+		}
+		return fmt.Sprint(h, head)
+	}
+	requests, answers := make(map[string]int), make(map[string]int)
+	for _, e := range exchanges {
+		if e.Request.Method == http.MethodGet {
+			continue // the description of the host
+		}
+		if e.Request.RequestURI != "/.identity" || e.Answer.StatusCode != http.StatusOK {
+			t.Errorf("%s %s: %d", e.Request.Method, e.Request.RequestURI, e.Answer.StatusCode)
+		}
+		requests[form(e.Request.Header, e.In)]++
+		answers[form(e.Answer.Header, e.Out)]++
+	}
+	for what, forms := range map[string]map[string]int{"requests": requests, "answers": answers} {
+		if len(forms) != 1 {
+			t.Errorf("%d forms of %s:", len(forms), what)
+		}
+		for f, n := range forms {
+			if t.Logf("%d %s: %s", n, what, f); n < 20 {
+				t.Errorf("only %d %s of a form", n, what)
+			}
+		}
+	}
+}
+
+// TestH45Insert follows one object from its insertion: it gets an id and a wrapper with its key and cache-intent, it is
+// encrypted for those with the right to read, and it is the same in another instance. It comes there by export and
+// import: instances do not send each other objects by themselves.
+func TestH45Insert(t *testing.T) {
+	t.Parallel()
+	p, ctx := newProvider(t), t.Context()
+	alice, bob, carol := keyring.Generate(), keyring.Generate(), keyring.Generate()
+	own := p.hub(alice, "")
+	kind := hub.Kind{Context: "https://schema.org", Type: "Recipe"}
+	read := hub.Permission{Grantee: bob.DID(), Kind: kind, Allow: "-R--"}
+	create := hub.Permission{Grantee: carol.DID(), Kind: kind, Allow: "C---"}
+	for _, give := range []hub.Permission{read, create} {
+		if _, err := own.Grant(ctx, give); err != nil {
+			t.Fatal(err)
+		}
+	}
+	value := map[string]string{"name": "Soup " + random()}
+	id, err := own.Put(ctx, kind, value, &hub.PutOptions{Meta: json.RawMessage(`{"cache-intent":"attr"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped := false
+	var all []*coffer.Commit
+	for c, err := range own.Export(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all = append(all, c); c.Rev() != id {
+			continue
+		}
+		var head struct {
+			Meta struct {
+				Intent string `json:"cache-intent"`
+			}
+		}
+		var wrapper struct {
+			Protected, IV, Ciphertext, Tag string
+			Recipients                     []struct {
+				Key string `json:"encrypted_key"`
+			}
+		}
+		for text, into := range map[string]any{c.Protected: &head, c.Payload: &wrapper} {
+			b, err := base64.RawURLEncoding.DecodeString(text)
+			if err == nil {
+				err = json.Unmarshal(b, into)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		wrapped = head.Meta.Intent == "attr" && len(wrapper.Recipients) == 1 && wrapper.Recipients[0].Key != "" &&
+			wrapper.Protected != "" && wrapper.IV != "" && wrapper.Ciphertext != "" && wrapper.Tag != ""
+		if !wrapped {
+			t.Errorf("the wrapper is %+v, of %+v", wrapper, head)
+		}
+	}
+	if !wrapped {
+		t.Fatal("the id is not that of a commit")
+	}
+
+	second := newProvider(t)
+	if n, err := second.hub(alice, "").Import(ctx, func(yield func(*coffer.Commit, error) bool) {
+		for _, c := range all {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}); err != nil || n != len(all) {
+		t.Fatalf("%d of %d commits came to the other instance: %v", n, len(all), err)
+	}
+	for i, at := range []*provider{p, second} {
+		for name, who := range map[string]*keyring.Ring{"Alice": alice, "Bob": bob} {
+			got, err := hub.Get[map[string]string](ctx, at.hub(who, alice.DID()), kind, id)
+			if err != nil || got["name"] != value["name"] {
+				t.Errorf("%s reads at instance %d: %v, %v", name, i, got, err)
+			}
+		}
+		_, err := hub.Get[map[string]string](ctx, at.hub(carol, alice.DID()), kind, id)
+		if !errors.Is(err, coffer.Denied) && !errors.Is(err, coffer.NotExist) {
+			t.Errorf("who may not read does at instance %d: %v", i, err)
+		}
 	}
 }
