@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 //	node start [FLAG…]         starts cofferd; its origin is in $NODE, behind a gate that passes everything on
 //	node stop, node kill       ends it with SIGTERM, or with SIGKILL; "node start" starts it again as it was
 //	node check                 runs cofferd check
+//	other …                    the same for another node, whose origin is in $OTHER
 //	gate N                     lets N more bytes pass to the node, and then nothing
 //	gate from N                the same for what comes from the node
 //	gate reached               waits until they have passed
@@ -42,8 +43,9 @@ func TestMain(m *testing.M) {
 //	                           several objects, to that of the last one that has it
 //	big FILE N SEED            writes a file of N bytes that the seed determines
 //	pair [flags]               starts "coffer device pair"; its code is in $CODE, and $TEXT; see pair_test.go
-//	ada identities FILE        writes an identities.json with somebody whose document says where her hub is; see open_test.go
-//	ada publish KIND FILE VAR  keeps a public object in that hub; its id is in $VAR
+//	web identities FILE …      writes an identities.json with people whose documents say where their hubs are
+//	web publish …, web copy …  keeps public objects in those hubs, and copies hubs; see open_test.go
+//	readme                     runs what README.md says to type; see readme_test.go
 //	running                    waits for "coffer up" in the background; its origin is in $ADDRESS
 func TestScripts(t *testing.T) {
 	cofferd := buildNode(t)
@@ -59,23 +61,27 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(e.WorkDir, "no-bus")) // no OS keychain
 			// With the race detector, each command would else wait for a second at its end.
 			e.Setenv("GORACE", "atexit_sleep_ms=10")
-			g, err := newGate()
-			if err != nil {
-				return err
-			}
-			n := &nodeProcess{program: cofferd, data: filepath.Join(e.WorkDir, ".node"), gate: g}
-			e.Values[nodeProcess{}] = n
 			e.Values[pairing{}] = new(pairing)
-			e.Setenv("NODE", "http://"+g.listener.Addr().String())
-			e.Defer(func() {
-				n.end(syscall.SIGKILL)
-				g.close()
-			})
+			for variable, key := range map[string]any{"NODE": nodeProcess{}, "OTHER": otherNode{}} {
+				g, err := newGate()
+				if err != nil {
+					return err
+				}
+				origin := "http://" + g.listener.Addr().String()
+				n := &nodeProcess{program: cofferd, data: filepath.Join(e.WorkDir, "."+strings.ToLower(variable)), origin: origin, gate: g}
+				e.Values[key] = n
+				e.Setenv(variable, origin)
+				e.Defer(func() {
+					n.end(syscall.SIGKILL)
+					g.close()
+				})
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node": nodeCommand, "gate": gateCommand, "exits": exitsCommand, "take": takeCommand, "big": bigCommand,
-			"running": runningCommand, "pair": pairCommand, "ada": adaCommand,
+			"node": nodeCommand(nodeProcess{}), "other": nodeCommand(otherNode{}), "gate": gateCommand, "exits": exitsCommand,
+			"take": takeCommand, "big": bigCommand, "running": runningCommand, "pair": pairCommand, "web": webCommand,
+			"readme": readmeCommand,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
@@ -101,10 +107,14 @@ func buildNode(t *testing.T) string {
 // A nodeProcess is a node of a script: a process, and the gate before it.
 type nodeProcess struct {
 	program, data string
+	origin        string
 	flags         string // of its start
 	gate          *gate
 	cmd           *exec.Cmd // nil while it does not run
 }
+
+// otherNode is the key of the second node of a script; that of the first is nodeProcess.
+type otherNode struct{}
 
 // start starts cofferd behind the gate. Its port is found beforehand, for it says the gate's origin, not its own
 // address: somebody else may take the port meanwhile, so it is tried again.
@@ -125,8 +135,8 @@ func (n *nodeProcess) start(ts *testscript.TestScript) (err error) {
 }
 
 func (n *nodeProcess) startAt(ts *testscript.TestScript, address string) error {
-	origin := ts.Getenv("NODE")
-	cmd := exec.Command(n.program, append(strings.Fields(n.flags), "--listen", address, "--data", n.data, "--origin", origin)...)
+	cmd := exec.Command(n.program,
+		append(strings.Fields(n.flags), "--listen", address, "--data", n.data, "--origin", n.origin)...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{}
 	log, err := os.OpenFile(n.data+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -143,7 +153,7 @@ func (n *nodeProcess) startAt(ts *testscript.TestScript, address string) error {
 		return err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "listening on "+origin+"\n" {
+	if err != nil || line != "listening on "+n.origin+"\n" {
 		said, _ := os.ReadFile(n.data + ".log")
 		return fmt.Errorf("cofferd wrote %q and ends with %v\n%s", line, cmd.Wait(), said)
 	}
@@ -167,8 +177,13 @@ func (n *nodeProcess) end(s syscall.Signal) error {
 	return err
 }
 
-func nodeCommand(ts *testscript.TestScript, neg bool, args []string) {
-	n := ts.Value(nodeProcess{}).(*nodeProcess)
+func nodeCommand(key any) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		ts.Value(key).(*nodeProcess).command(ts, neg, args)
+	}
+}
+
+func (n *nodeProcess) command(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 || len(args) > 1 && args[0] != "start" {
 		ts.Fatalf("usage: node start [flags]|stop|kill|check")
 	}
