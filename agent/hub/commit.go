@@ -236,7 +236,7 @@ type metaMembers struct {
 	Title, State, Thread, Parent string
 	Intent                       string // "cache-intent"
 	Tags                         []string
-	Public                       bool
+	Public, Part                 bool
 }
 
 // metaOf reads a meta that anybody may have written: what is not of the form that it should have is passed over.
@@ -248,6 +248,7 @@ func metaOf(raw json.RawMessage) (m metaMembers) {
 	_ = jose.DecodeOpen(all["title"], &m.Title)
 	_ = jose.DecodeOpen(all["tags"], &m.Tags)
 	_ = jose.DecodeOpen(all["public"], &m.Public)
+	_ = jose.DecodeOpen(all[partMember], &m.Part)
 	_ = jose.DecodeOpen(all["state"], &m.State)
 	_ = jose.DecodeOpen(all["cache-intent"], &m.Intent)
 	_ = jose.DecodeOpen(all["thread"], &m.Thread)

@@ -66,6 +66,8 @@ type inside struct {
 	Type      string          `json:"type"`
 	Author    string          `json:"author"`
 	Origin    *origin         `json:"origin,omitempty"`
+	File      *fileHead       `json:"file,omitempty"`
+	Part      *filePart       `json:"part,omitempty"`
 	Value     json.RawMessage `json:"value"`
 }
 
@@ -211,6 +213,12 @@ func parseEnvelope(payload []byte) (*envelope, error) {
 	}
 	return e, nil
 }
+
+// under is how an object with the salt is sealed, for what is to be sealed alike.
+func under(s salt) *envelope { return &envelope{keyed: true, salt: s} }
+
+// stale reports whether what is sealed so is to be sealed anew when its kind has come to an epoch.
+func (e *envelope) stale(epoch uint32) bool { return !e.keyed || e.former || e.epoch < epoch }
 
 var errSealed = coffer.Errorf("open", coffer.Corrupt, "not sealed as it should be, or by a newer version")
 

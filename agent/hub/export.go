@@ -143,7 +143,7 @@ func (h *Hub) Import(ctx context.Context, commits iter.Seq2[*coffer.Commit, erro
 	if err := h.own("import"); err != nil {
 		return 0, err
 	}
-	n := 0
+	n, size := 0, 0
 	begun := make(map[coffer.CommitRev]bool)
 	var batch, early []*coffer.Commit // early came before the first commit of their objects
 	flush := func() error {
@@ -151,14 +151,18 @@ func (h *Hub) Import(ctx context.Context, commits iter.Seq2[*coffer.Commit, erro
 			return nil
 		}
 		added, err := h.o.Hub.Adopt(ctx, h.o.Owner, batch...)
-		n, batch = n+added, nil
+		n, size, batch = n+added, 0, nil
 		return err
 	}
 	add := func(c *coffer.Commit) error {
-		if batch = append(batch, c); len(batch) < importBatch {
-			return nil
+		more := len(c.Protected) + len(c.Payload) + len(c.Signature)
+		if size+more > importBytes || len(batch) == importBatch {
+			if err := flush(); err != nil {
+				return err
+			}
 		}
-		return flush()
+		batch, size = append(batch, c), size+more
+		return nil
 	}
 	for c, err := range commits {
 		if err != nil {
@@ -187,5 +191,8 @@ func (h *Hub) Import(ctx context.Context, commits iter.Seq2[*coffer.Commit, erro
 	return n, flush()
 }
 
-// importBatch keeps a message to a hub below its usual bound.
-const importBatch = 100
+// These keep a message to a hub below its usual bound. A commit of more bytes goes alone.
+const (
+	importBatch = 100
+	importBytes = 1 << 20
+)

@@ -145,6 +145,9 @@ func (h *Hub) grantPayload(ctx context.Context, p *Permission) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.Objects, err = h.withParts(ctx, k, p.Objects); err != nil {
+		return nil, err
+	}
 	m := permissionMembers{
 		ContextIRI: grant.PermissionContext, TypeName: grant.PermissionType,
 		Owner: h.o.Owner, Grantee: p.Grantee, Interface: wire.Interface, Context: wire.Context, Type: wire.Type,

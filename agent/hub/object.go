@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +35,10 @@ type Object struct {
 
 	// Value is the JSON of the value; of what other programs wrote in plain text and is no JSON, a JSON string.
 	Value json.RawMessage
+	File  *FileInfo // what is known of its bytes; nil: it has none
 
+	file   *fileHead
+	part   *filePart
 	record *record
 	seal   *envelope // of the state; nil if it is not sealed
 }
@@ -56,12 +60,16 @@ func (o *Object) Into(v any) error {
 type PutOptions struct {
 	Title string
 	Tags  []string
-	Meta  json.RawMessage // further members: a JSON object; "cache-intent" for one
+	Meta  json.RawMessage // further members: a JSON object; "cache-intent" for one; "part" and "public" are passed over
 	// Public leaves the value in plain text, for anybody to read.
 	Public bool
 	// Strategy says how states follow when several write at once; "" is [merge.Basic]: the last one counts. With
 	// [merge.MergePatch] writers who change different members of a JSON object all count. It is an object's for good.
 	Strategy string
+	// Progress, if not nil, is told by [Hub.PutFile] how many bytes are in the hub.
+	Progress func(done int64)
+
+	part bool
 }
 
 // meta returns what the commit says; there is what it said before, which stays where o says nothing.
@@ -81,6 +89,9 @@ func (o *PutOptions) meta(there json.RawMessage) (json.RawMessage, error) {
 	if members["public"] = nil; o.Public {
 		members["public"] = true
 	}
+	if delete(members, partMember); o.part {
+		members[partMember] = true
+	}
 	return meta(there, members)
 }
 
@@ -88,11 +99,16 @@ func (o *PutOptions) meta(there json.RawMessage) (json.RawMessage, error) {
 // nil. The value is written as package encoding/json does; Invalid if that fails, Exhausted if it is too large (about
 // 780 kB).
 func (h *Hub) Put(ctx context.Context, k Kind, value any, o *PutOptions) (coffer.CommitRev, error) {
-	return h.put(ctx, k, value, o, nil)
+	text, err := encodeValue(value)
+	if err != nil {
+		return coffer.CommitRev{}, err
+	}
+	return h.create(ctx, k, &inside{Value: text}, nil, o)
 }
 
-func (h *Hub) put(ctx context.Context, k Kind, value any, o *PutOptions,
-	more map[string]any) (coffer.CommitRev, error) {
+// create keeps a new object. e is nil, or how it is to be sealed. After an error of the hub's the object may be there
+// all the same; it has the id that is returned.
+func (h *Hub) create(ctx context.Context, k Kind, in *inside, e *envelope, o *PutOptions) (coffer.CommitRev, error) {
 	var none coffer.CommitRev
 	if o == nil {
 		o = &PutOptions{}
@@ -106,29 +122,18 @@ func (h *Hub) put(ctx context.Context, k Kind, value any, o *PutOptions,
 		return none, err
 	}
 	m, err := o.meta(nil)
-	if err == nil {
-		m, err = meta(m, more)
-	}
 	if err != nil {
 		return none, err
 	}
-	text, err := encodeValue(value)
-	if err != nil {
-		return none, err
-	}
-	payload := []byte(text)
+	payload := []byte(in.Value)
 	if !o.Public {
-		if payload, err = h.seal(ctx, k, nil, &inside{Value: text}); err != nil {
+		if payload, err = h.seal(ctx, k, e, in); err != nil {
 			return none, err
 		}
 	}
-	strategy := o.Strategy
-	if strategy == "" {
-		strategy = merge.Basic
-	}
 	return h.write(ctx, merge.Header{
 		Interface: wire.Interface, Context: wire.Context, Type: wire.Type,
-		Operation: merge.Create, Strategy: strategy, Meta: m,
+		Operation: merge.Create, Strategy: cmp.Or(o.Strategy, merge.Basic), Meta: m,
 	}, payload, nil, nil)
 }
 
@@ -158,8 +163,8 @@ func (h *Hub) seal(ctx context.Context, k Kind, e *envelope, in *inside) ([]byte
 }
 
 // Replace puts a value in the place of an object's. What the options do not give of Title, Tags and Meta stays as it
-// was; the object is public afterwards only if they say so. NotExist if there is no such object of the kind, or it was
-// removed.
+// was; the object is public afterwards only if they say so. A file keeps its bytes. NotExist if there is no such object
+// of the kind, or it was removed.
 //
 // Who replaces what another one is replacing at the same time wins or loses by the object's strategy; neither is told.
 func (h *Hub) Replace(ctx context.Context, k Kind, id coffer.CommitRev, value any, o *PutOptions) error {
@@ -180,6 +185,9 @@ func (h *Hub) replace(ctx context.Context, there *Object, value any, o *PutOptio
 	if o.Strategy != "" && o.Strategy != there.Strategy {
 		return coffer.Errorf("replace", coffer.Invalid, "an object's strategy stays")
 	}
+	if o.Public && there.File != nil {
+		return errPublicFile
+	}
 	m, err := o.meta(there.Meta)
 	if err != nil {
 		return err
@@ -193,7 +201,8 @@ func (h *Hub) replace(ctx context.Context, there *Object, value any, o *PutOptio
 	}
 	payload := []byte(text)
 	if !o.Public {
-		if payload, err = h.seal(ctx, there.Kind, there.seal, &inside{Value: text, Origin: from}); err != nil {
+		in := &inside{Value: text, Origin: from, File: there.file, Part: there.part}
+		if payload, err = h.seal(ctx, there.Kind, there.seal, in); err != nil {
 			return err
 		}
 	}
@@ -227,7 +236,8 @@ func diff(a, b json.RawMessage) json.RawMessage {
 	return text
 }
 
-// Remove ends an object: its value is gone from what the hub shows, for good. NotExist if there is no such object.
+// Remove ends an object: its value, and its bytes if it is a file, are gone from what the hub shows, for good. NotExist
+// if there is no such object. After another error it can be done again.
 func (h *Hub) Remove(ctx context.Context, k Kind, id coffer.CommitRev) error {
 	k, err := k.check()
 	if err != nil {
@@ -239,6 +249,9 @@ func (h *Hub) Remove(ctx context.Context, k Kind, id coffer.CommitRev) error {
 	}
 	r, err := h.one(ctx, wire, id)
 	if err != nil {
+		return err
+	}
+	if err := h.removeParts(ctx, k, wire, r); err != nil {
 		return err
 	}
 	return h.remove(ctx, r)
@@ -347,7 +360,7 @@ func (h *Hub) openPayload(ctx context.Context, o *Object, c *merge.Commit) (json
 	if err != nil {
 		return nil, nil, err
 	}
-	o.seal, o.Sealed = e, e != nil
+	o.seal, o.Sealed, o.File, o.file, o.part = e, e != nil, nil, nil, nil
 	if e == nil {
 		return plain(c.Payload), nil, nil
 	}
@@ -368,6 +381,12 @@ func (h *Hub) openPayload(ctx context.Context, o *Object, c *merge.Commit) (json
 	if !in.binds(h.o.Owner, o.Kind, author) {
 		return nil, nil, corrupt("sealed as another object, or by another author")
 	}
+	if o.file, o.part = in.File, in.Part; o.file != nil {
+		if !o.file.valid() {
+			return nil, nil, corrupt("a file that is none")
+		}
+		o.File = &FileInfo{Size: o.file.Size}
+	}
 	return in.Value, in, nil
 }
 
@@ -383,10 +402,16 @@ func plain(payload []byte) json.RawMessage {
 	return b
 }
 
-// list yields the objects that a query of the hub lists, opened. Errors that concern one object alone come with it in
-// the sequence, which goes on.
+// list yields the objects that a query of the hub lists, opened; not the parts of files. Errors that concern one object
+// alone come with it in the sequence, which goes on.
 func (h *Hub) list(ctx context.Context, k Kind, q *coffer.ObjectQuery,
 	watermark *string) iter.Seq2[*Object, error] {
+	return h.listed(ctx, k, q, watermark, false)
+}
+
+// listed is list, of objects that are parts, or of those that are none.
+func (h *Hub) listed(ctx context.Context, k Kind, q *coffer.ObjectQuery, watermark *string,
+	parts bool) iter.Seq2[*Object, error] {
 	return func(yield func(*Object, error) bool) {
 		wire, err := h.wire(ctx, k)
 		if err != nil {
@@ -395,11 +420,15 @@ func (h *Hub) list(ctx context.Context, k Kind, q *coffer.ObjectQuery,
 		}
 		c := *q
 		c.Interface, c.Context, c.Type = wire.Interface, wire.Context, wire.Type
+		c.Filter = partFilter(wire, c.Filter, parts)
 		stopped := false
 		pages := func() error {
 			for r, err := range h.pages(ctx, &c, watermark) {
 				if r == nil && errors.Is(err, coffer.Invalid) {
 					return err
+				}
+				if r != nil && r.isPart() != parts {
+					continue
 				}
 				var o *Object
 				if err == nil {

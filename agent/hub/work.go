@@ -96,6 +96,7 @@ func (h *Hub) endExpired(ctx context.Context) (stale []Kind, err error) {
 func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, error) bool) bool {
 	k := r.Kind.kind()
 	p := Progress{Kind: k}
+	files := make(files)
 	for o, err := range h.everyOf(ctx, k) {
 		if err != nil && !errors.Is(err, coffer.Corrupt) {
 			return yield(p, err)
@@ -104,16 +105,24 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 		switch {
 		case err != nil:
 			p.Left++
-		case o.seal != nil && (!o.seal.keyed || o.seal.former || o.seal.epoch < r.Epoch):
-			err := h.replace(ctx, o, json.RawMessage(o.Value), &PutOptions{}, &origin{Author: o.UpdatedBy, At: o.UpdatedAt})
-			if err != nil {
+		case o.seal != nil && o.seal.stale(r.Epoch):
+			if !o.seal.keyed {
+				o.seal = under(newSalt())
+			}
+			if err := h.renew(ctx, o); err != nil {
 				return yield(p, err)
 			}
 			p.Done++
 		}
+		if err == nil {
+			files.add(o)
+		}
 		if !yield(p, nil) {
 			return false
 		}
+	}
+	if k.Interface == coffer.CollectionsInterface && !h.workOnParts(ctx, r, files, &p, yield) {
+		return false
 	}
 	if err := h.redeliver(ctx, k); err != nil {
 		return yield(p, err)
@@ -125,6 +134,11 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 		}
 	}
 	return true
+}
+
+// renew seals an object anew, as the others of its kind and with the salt that it has.
+func (h *Hub) renew(ctx context.Context, o *Object) error {
+	return h.replace(ctx, o, json.RawMessage(o.Value), &PutOptions{}, &origin{Author: o.UpdatedBy, At: o.UpdatedAt})
 }
 
 // everyOf yields the objects of a kind; of a Store, all its keys.

@@ -1,0 +1,493 @@
+package hub_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/agent/hub"
+	"github.com/cofferhq/coffer/merge"
+	nodehub "github.com/cofferhq/coffer/node/hub"
+)
+
+const partSize = 384 << 10
+
+var pictures = hub.Kind{Context: "schema.org", Type: "ImageObject"}
+
+// noise returns bytes that are nowhere else.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)})
+	_, _ = r.Read(b)
+	return b
+}
+
+func putFile(t *testing.T, h *hub.Hub, name string, b []byte, o *hub.PutOptions) coffer.CommitRev {
+	t.Helper()
+	return must(h.PutFile(t.Context(), pictures, playlist{Name: name}, bytes.NewReader(b), o))(t)
+}
+
+// readFile reads a file to its end.
+func readFile(ctx context.Context, h *hub.Hub, id coffer.CommitRev) ([]byte, error) {
+	f, err := h.OpenFile(ctx, pictures, id)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(f)
+	return b, errors.Join(err, f.Close())
+}
+
+func wantFile(t *testing.T, h *hub.Hub, id coffer.CommitRev, want []byte) {
+	t.Helper()
+	if got := must(readFile(t.Context(), h, id))(t); !bytes.Equal(got, want) {
+		t.Fatalf("read %d bytes, which are not the %d that were written", len(got), len(want))
+	}
+}
+
+// kept returns the ids of all objects of the kind that are not removed: heads, and parts.
+func kept(t *testing.T, w *world, owner string) (heads, parts []coffer.CommitRev) {
+	t.Helper()
+	for _, of := range []struct {
+		filter string
+		ids    *[]coffer.CommitRev
+	}{{"NOT meta.part:true", &heads}, {"meta.part:true", &parts}} {
+		p, err := w.as(owner, "").Objects(t.Context(), w.ring(owner).DID(), &coffer.ObjectQuery{
+			Interface: coffer.CollectionsInterface, Context: pictures.Context, Type: pictures.Type,
+			NoDeleted: true, Filter: of.filter,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range p.Objects {
+			*of.ids = append(*of.ids, o.ID)
+		}
+	}
+	return heads, parts
+}
+
+func work(t *testing.T, h *hub.Hub, kinds ...hub.Kind) (last hub.Progress) {
+	t.Helper()
+	for p, err := range h.Work(t.Context(), kinds...) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = p
+	}
+	return last
+}
+
+func TestFile(t *testing.T) {
+	for _, size := range []int{0, 1, partSize, partSize + 1, 3 * partSize} {
+		w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+		h := w.open("alice", "alice")
+		b := noise(size)
+		var told int64
+		id := putFile(t, h, "rain", b, &hub.PutOptions{Progress: func(done int64) {
+			if done <= told {
+				t.Errorf("after %d bytes there were %d", told, done)
+			}
+			told = done
+		}})
+		o := must(h.Object(ctx, pictures, id))(t)
+		if o.File == nil || o.File.Size != int64(size) || told != o.File.Size {
+			t.Errorf("%d bytes: %+v, told %d", size, o.File, told)
+		}
+		if heads, parts := kept(t, w, "alice"); len(heads) != 1 || len(parts) != (size+partSize-1)/partSize {
+			t.Errorf("%d bytes: %d heads, %d parts", size, len(heads), len(parts))
+		}
+		wantFile(t, h, id, b)
+		if err := h.Replace(ctx, pictures, id, playlist{Name: "sun"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		wantFile(t, h, id, b)
+		if got := names(t, h, pictures, nil); !slices.Equal(got, []string{"sun"}) {
+			t.Errorf("listed %q", got)
+		}
+		if err := h.Remove(ctx, pictures, id); err != nil {
+			t.Fatal(err)
+		}
+		if heads, parts := kept(t, w, "alice"); heads != nil || parts != nil {
+			t.Errorf("after it was removed there are %d heads and %d parts", len(heads), len(parts))
+		}
+		_, err := h.OpenFile(ctx, pictures, id)
+		want(t, err, coffer.NotExist)
+	}
+}
+
+func TestFileFromAnywhere(t *testing.T) {
+	w := newWorld(t, nodehub.Limits{})
+	spy := &asked{Hub: w.as("alice", "")}
+	h := w.open("alice", "alice", func(o *hub.Options) { o.Hub = spy })
+	b := noise(4*partSize + 5)
+	id := putFile(t, h, "x", b, nil)
+	f := must(h.OpenFile(t.Context(), pictures, id))(t)
+	spy.commits.Store(0)
+	for _, at := range []int64{int64(len(b)) - 3, 10, partSize - 5, 3 * partSize, int64(len(b))} {
+		if _, err := f.Seek(at, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 20)
+		n, err := io.ReadFull(f, got)
+		if end := int64(len(b)) - at; n != int(min(20, end)) || end >= 20 && err != nil || end < 20 && err == nil {
+			t.Errorf("at %d: %d bytes, %v", at, n, err)
+		}
+		if !bytes.Equal(got[:n], b[at:at+int64(n)]) {
+			t.Errorf("at %d: other bytes", at)
+		}
+	}
+	for _, whence := range []int{io.SeekStart, io.SeekEnd, 9} {
+		if _, err := f.Seek(-int64(len(b))-1, whence); !errors.Is(err, coffer.Invalid) {
+			t.Errorf("before the beginning: %v", err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := spy.commits.Load(); n > 8 {
+		t.Errorf("%d parts were fetched", n)
+	}
+	if _, err := f.Read(make([]byte, 1)); err == nil {
+		t.Error("read what is closed")
+	}
+}
+
+// The hub sees that a part is one, and neither bytes nor value.
+func TestFileIsSealed(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	h := w.open("alice", "alice")
+	putFile(t, h, "a secret name", []byte(strings.Repeat("all in the clear", 9)), &hub.PutOptions{
+		Meta: []byte(`{"cache-intent":"min","part":true}`),
+	})
+	s := seen(t, w, "alice")
+	for _, secret := range []string{"in the clear", "YWxsIGluIHRoZSBjbGVhcm", "secret name"} {
+		if strings.Contains(s, secret) {
+			t.Errorf("the hub is handed %q", secret)
+		}
+	}
+	p, err := w.as("alice", "").Objects(ctx, h.Owner(), &coffer.ObjectQuery{Interface: coffer.CollectionsInterface})
+	if err != nil || len(p.Objects) != 2 || string(p.Objects[0].Meta) != `{"cache-intent":"min","part":true}` ||
+		string(p.Objects[1].Meta) != `{"cache-intent":"min"}` {
+		t.Errorf("the hub is handed %+v, %v", p, err)
+	}
+	_, err = h.PutFile(ctx, pictures, 1, strings.NewReader("x"), &hub.PutOptions{Public: true})
+	want(t, err, coffer.Invalid)
+	_, err = h.PutFile(ctx, hub.Kind{Interface: coffer.StoresInterface, Context: "a", Type: "b"}, 1, strings.NewReader(""), nil)
+	want(t, err, coffer.Invalid)
+	id := putFile(t, h, "x", noise(5), nil)
+	want(t, h.Replace(ctx, pictures, id, 1, &hub.PutOptions{Public: true}), coffer.Invalid)
+	id = must(h.Put(ctx, pictures, 1, nil))(t)
+	_, err = h.OpenFile(ctx, pictures, id)
+	want(t, err, coffer.Invalid)
+}
+
+func TestSharedFile(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice := w.open("alice", "alice")
+	b, other := noise(2*partSize+7), noise(9)
+	id := putFile(t, alice, "shared", b, nil)
+	second := putFile(t, alice, "not shared", other, nil)
+	mine := w.ring("alice").DID()
+	for name, p := range map[string]hub.Permission{
+		"bob":   {},
+		"carol": {Objects: []coffer.CommitRev{id}},
+		"dave":  {CreatedBy: mine},
+	} {
+		p.Grantee, p.Kind, p.Allow = w.ring(name).DID(), pictures, "-R--"
+		must(alice.Grant(ctx, p))(t)
+		w.advance(2 * time.Second)
+		wantFile(t, w.open(name, "alice"), id, b)
+	}
+	_, err := readFile(ctx, w.open("carol", "alice"), second)
+	want(t, err, coffer.Denied)
+	lax := w.open("carol", "alice", func(o *hub.Options) { o.Hub = traitor{o.Hub, w.as("alice", "")} })
+	wantFile(t, lax, id, b)
+	_, err = readFile(ctx, lax, second)
+	want(t, err, coffer.Denied)
+
+	// A grant names so many objects and not more.
+	many := make([]coffer.CommitRev, 98)
+	for i := range many {
+		many[i][0] = byte(i + 1)
+	}
+	_, err = alice.Grant(ctx, hub.Permission{
+		Grantee: w.ring("bob").DID(), Kind: pictures, Allow: "-R--", Objects: append(many, id),
+	})
+	want(t, err, coffer.Exhausted)
+	// What a filter says of the object it does not say of the parts.
+	tagged := putFile(t, alice, "tagged", b, &hub.PutOptions{Tags: []string{"x"}})
+	must(alice.Grant(ctx, hub.Permission{
+		Grantee: w.ring("eve").DID(), Kind: pictures, Allow: "-R--", Filter: "meta.tags:x",
+	}))(t)
+	eve := w.open("eve", "alice")
+	if got := names(t, eve, pictures, nil); !slices.Equal(got, []string{"tagged"}) {
+		t.Errorf("read %q", got)
+	}
+	_, err = readFile(ctx, eve, tagged)
+	want(t, err, coffer.Denied)
+}
+
+// After a revocation and the work that it leaves, what was fetched before opens nothing that is fetched then.
+func TestRevokedFile(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice := w.open("alice", "alice")
+	b := noise(partSize + 7)
+	id := putFile(t, alice, "x", b, nil)
+	toBob := must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: pictures, Allow: "-R--"}))(t)
+	must(alice.Grant(ctx, hub.Permission{
+		Grantee: w.ring("carol").DID(), Kind: pictures, Allow: "-R--", Objects: []coffer.CommitRev{id},
+	}))(t)
+	back := false // shows the head as it was
+	lax := w.open("bob", "alice", func(o *hub.Options) {
+		o.Hub = traitor{o.Hub, liar{Hub: w.as("alice", ""), commits: func(p *coffer.CommitPage) {
+			if back && p.Commits[0].Rev() == id {
+				p.Commits = p.Commits[:1]
+			}
+		}}}
+	})
+	wantFile(t, lax, id, b)
+	if err := alice.Revoke(ctx, toBob); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, lax, id, b) // his keys are still right
+	if p := work(t, alice); p.Done != 3 || p.Seen != 3 || p.Left != 0 {
+		t.Errorf("worked: %+v", p)
+	}
+	_, err := readFile(ctx, lax, id)
+	want(t, err, coffer.Denied)
+	back = true
+	if o := must(lax.Object(ctx, pictures, id))(t); o.File == nil {
+		t.Errorf("got %+v", o)
+	}
+	_, err = readFile(ctx, lax, id)
+	want(t, err, coffer.Denied)
+	wantFile(t, alice, id, b)
+	w.advance(2 * time.Second)
+	wantFile(t, w.open("carol", "alice"), id, b)
+	if p := work(t, alice, pictures); p.Done != 0 {
+		t.Errorf("worked again: %+v", p)
+	}
+	if err := alice.Remove(ctx, pictures, id); err != nil {
+		t.Fatal(err)
+	}
+	if heads, parts := kept(t, w, "alice"); heads != nil || parts != nil {
+		t.Errorf("there are %d heads and %d parts", len(heads), len(parts))
+	}
+}
+
+// Who may create and not read leaves files, too.
+func TestFileHandedIn(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice := w.open("alice", "alice")
+	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("shop").DID(), Kind: pictures, Allow: "C---"}))(t)
+	b := noise(2*partSize + 1)
+	id := putFile(t, w.open("shop", "alice"), "invoice", b, nil)
+	wantFile(t, alice, id, b)
+	must(alice.Grant(ctx, hub.Permission{
+		Grantee: w.ring("bob").DID(), Kind: pictures, Allow: "-R--", Objects: []coffer.CommitRev{id},
+	}))(t)
+	bob := w.open("bob", "alice")
+	_, err := readFile(ctx, bob, id)
+	want(t, err, coffer.Denied)
+	if p := work(t, alice, pictures); p.Done != 4 {
+		t.Errorf("worked: %+v", p)
+	}
+	w.advance(2 * time.Second)
+	wantFile(t, bob, id, b)
+	if o := must(bob.Object(ctx, pictures, id))(t); o.Author != w.ring("shop").DID() {
+		t.Errorf("by %s", o.Author)
+	}
+}
+
+func TestFileMoved(t *testing.T) {
+	w := newWorld(t, nodehub.Limits{})
+	alice := w.open("alice", "alice")
+	b := noise(2*partSize + 1)
+	id := putFile(t, alice, "x", b, nil)
+	there := newWorldAt(t, nodehub.Limits{}, w.ahead)
+	bound := &bounded{Hub: there.as("alice", "")}
+	other := there.open("alice", "alice", func(o *hub.Options) { o.Hub = bound })
+	if n := must(other.Import(t.Context(), alice.Export(t.Context())))(t); n != 4 {
+		t.Errorf("%d commits", n)
+	}
+	if bound.most > 1<<20 {
+		t.Errorf("%d bytes in one message", bound.most)
+	}
+	wantFile(t, other, id, b)
+}
+
+// bounded notes how much a hub is handed at once.
+type bounded struct {
+	coffer.Hub
+	most int
+}
+
+func (b *bounded) Adopt(ctx context.Context, owner string, commits ...*coffer.Commit) (int, error) {
+	n := 0
+	for _, c := range commits {
+		n += len(c.Payload)
+	}
+	b.most = max(b.most, n)
+	return b.Hub.Adopt(ctx, owner, commits...)
+}
+
+func TestHubThatAltersFiles(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice := w.open("alice", "alice")
+	b := noise(3*partSize - 1)
+	id := putFile(t, alice, "x", b, nil)
+	_, parts := kept(t, w, "alice")
+	stranger := putFile(t, alice, "y", noise(partSize), nil)
+	_, all := kept(t, w, "alice")
+	strange := all[slices.IndexFunc(all, func(r coffer.CommitRev) bool { return !slices.Contains(parts, r) })]
+	commits := func(id coffer.CommitRev) []*coffer.Commit {
+		p, err := w.as("alice", "").Commits(ctx, w.ring("alice").DID(), &coffer.CommitQuery{Objects: []coffer.CommitRev{id}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Commits
+	}
+	// instead answers with the commits of another object, or of none.
+	instead := func(of coffer.CommitRev, list []*coffer.Commit) func(*coffer.CommitPage) {
+		return func(p *coffer.CommitPage) {
+			if len(p.Commits) > 0 && p.Commits[0].Rev() == of {
+				p.Commits = list
+			}
+		}
+	}
+	// Who may update, and has the keys, writes other bytes over a part, in his own name.
+	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: pictures, Allow: "-RU-"}))(t)
+	over := func(b []byte) []*coffer.Commit {
+		if err := w.open("bob", "alice").Replace(ctx, pictures, parts[1], b, nil); err != nil {
+			t.Fatal(err)
+		}
+		return commits(parts[1])
+	}
+	was := commits(parts[1])
+	for name, l := range map[string]func(*coffer.CommitPage){
+		"another part":            instead(parts[0], commits(parts[1])),
+		"a part twice":            instead(parts[1], commits(parts[0])),
+		"a part of another file":  instead(parts[2], commits(strange)),
+		"no part":                 instead(parts[1], nil),
+		"no last part":            instead(parts[2], nil),
+		"another file":            instead(id, commits(stranger)),
+		"the same bytes, by him":  instead(parts[1], over(b[partSize:2*partSize])),
+		"other bytes, by him":     instead(parts[1], over(noise(partSize))),
+		"fewer bytes, by him":     instead(parts[1], over(noise(5))),
+		"commits put together":    instead(parts[0], slices.Concat(commits(parts[0]), commits(strange))),
+		"a damaged one":           instead(parts[0], []*coffer.Commit{damaged(*commits(parts[0])[0])}),
+		"what hides its creation": instead(parts[1], commits(parts[1])[1:]),
+	} {
+		h := w.open("alice", "alice", func(o *hub.Options) { o.Hub = liar{Hub: o.Hub, commits: l} })
+		got, err := readFile(ctx, h, id)
+		if !errors.Is(err, coffer.Corrupt) || len(got) >= len(b) {
+			t.Errorf("%s: read %d bytes, %v", name, len(got), err)
+		}
+	}
+	// Of a part there is no earlier state: back to what its author wrote is what the file says.
+	h := w.open("alice", "alice", func(o *hub.Options) { o.Hub = liar{Hub: o.Hub, commits: instead(parts[1], was)} })
+	wantFile(t, h, id, b)
+	if err := alice.Remove(ctx, pictures, strange); err != nil {
+		t.Fatal(err)
+	}
+	_, err := readFile(ctx, alice, stranger)
+	want(t, err, coffer.NotExist)
+}
+
+func damaged(c coffer.Commit) *coffer.Commit {
+	c.Payload = c.Payload[:len(c.Payload)-4] + "AAAA"
+	return &c
+}
+
+// A breaking hub takes so many commits, and no more.
+type breaking struct {
+	coffer.Hub
+	left *atomic.Int64
+}
+
+func (b breaking) Write(ctx context.Context, owner string, c *coffer.Commit) ([]coffer.CommitRev, error) {
+	if b.left.Add(-1) < 0 {
+		return nil, coffer.Errorf("write", coffer.Unavailable, "gone")
+	}
+	return b.Hub.Write(ctx, owner, c)
+}
+
+func TestInterruptedFile(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	left := new(atomic.Int64)
+	left.Store(1 << 40)
+	alice := w.open("alice", "alice", func(o *hub.Options) { o.Hub = breaking{o.Hub, left} })
+	b := noise(4 * partSize)
+	whole := putFile(t, alice, "whole", b, nil)
+	put := func(ctx context.Context, r io.Reader) error {
+		_, err := alice.PutFile(ctx, pictures, playlist{Name: "half"}, r, nil)
+		return err
+	}
+	there := func(want int) {
+		t.Helper()
+		if heads, parts := kept(t, w, "alice"); len(heads) != 1 || len(parts) != want {
+			t.Errorf("%d heads and %d parts, want 1 and %d", len(heads), len(parts), want)
+		}
+		if got := names(t, alice, pictures, nil); !slices.Equal(got, []string{"whole"}) {
+			t.Errorf("listed %q", got)
+		}
+	}
+	// What is read fails, or the context ends: what was written is removed.
+	failing := io.MultiReader(bytes.NewReader(b[:3*partSize]), iotest.ErrReader(io.ErrClosedPipe))
+	if err := put(ctx, failing); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("got %v", err)
+	}
+	there(4)
+	ended, end := context.WithCancel(ctx)
+	err := put(ended, io.MultiReader(bytes.NewReader(b[:2*partSize]), ending{end}, bytes.NewReader(b)))
+	want(t, err, coffer.Unavailable)
+	there(4)
+	// The hub goes away: nothing can be removed.
+	left.Store(2)
+	want(t, put(ctx, bytes.NewReader(b)), coffer.Unavailable)
+	left.Store(1 << 40)
+	there(6)
+	work(t, alice, pictures)
+	there(6) // it may still be on its way
+	w.advance(25 * time.Hour)
+	work(t, alice, pictures)
+	there(4)
+	wantFile(t, alice, whole, b)
+}
+
+// ending ends a context when it is read.
+type ending struct{ end func() }
+
+func (e ending) Read([]byte) (int, error) {
+	e.end()
+	return 0, io.EOF
+}
+
+// Who changes the value of another's file leaves the bytes as they are.
+func TestFileChangedByAnother(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice, bob := w.open("alice", "alice"), w.open("bob", "alice")
+	b := noise(partSize + 1)
+	id := putFile(t, alice, "x", b, &hub.PutOptions{Strategy: merge.MergePatch})
+	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: pictures, Allow: "CRU-"}))(t)
+	w.advance(2 * time.Second)
+	if err := bob.Replace(ctx, pictures, id, playlist{Name: "by Bob"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, alice, id, b) // it stays her file
+	wantFile(t, bob, id, b)
+	his := putFile(t, bob, "his", noise(7), nil)
+	wantFile(t, alice, his, noise(7))
+	if err := alice.Remove(ctx, pictures, his); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, bob, id, b)
+}
