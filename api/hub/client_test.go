@@ -519,6 +519,7 @@ func TestOverHTTP(t *testing.T) {
 	}
 }
 
+// TestNewClient: what a client needs. It speaks TLS, but to its own machine (H-20).
 func TestNewClient(t *testing.T) {
 	w := newWorld(t, nil)
 	for name, change := range map[string]func(*ClientOptions){

@@ -147,7 +147,8 @@ func TestUC45H09H19H20HubView(t *testing.T) {
 }
 
 // tellsNobody looks at the form of all that was captured of hubs: each request, whoever asks and whosever hub is meant,
-// and each answer differs from the others of its kind by its ciphertext and its length alone.
+// and each answer differs from the others of its kind by its ciphertext and its length alone. So two identities of one
+// person look like any two (H-21).
 func (p *provider) tellsNobody() {
 	t := p.t
 	t.Helper()
