@@ -8,8 +8,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// readmeCommand is the command "readme" of scripts. It types into a shell what README.md says to type once a node is up,
-// line by line as it is printed, and fails when a line does. What starts the node must be printed before.
+// readmeCommand is the command "readme" of scripts. It types into a shell what README.md says to type once a node is
+// up, line by line as it is printed, and fails when a line does. What starts the node must be printed before.
 func readmeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: readme")

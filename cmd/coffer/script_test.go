@@ -68,7 +68,8 @@ func TestScripts(t *testing.T) {
 					return err
 				}
 				origin := "http://" + g.listener.Addr().String()
-				n := &nodeProcess{program: cofferd, data: filepath.Join(e.WorkDir, "."+strings.ToLower(variable)), origin: origin, gate: g}
+				data := filepath.Join(e.WorkDir, "."+strings.ToLower(variable))
+				n := &nodeProcess{program: cofferd, data: data, origin: origin, gate: g}
 				e.Values[key] = n
 				e.Setenv(variable, origin)
 				e.Defer(func() {
