@@ -120,10 +120,11 @@ func (h *Hub) link(u URI) string {
 	return u.String()
 }
 
-// unlink reads what link returned. kind is put in where only an id stands; what is neither is the zero URI.
-func (h *Hub) unlink(text string, k Kind) URI {
+// unlink reads what link returned; what is neither is the zero URI. Of an action in this hub the kind is still missing:
+// see locate.
+func (h *Hub) unlink(text string) URI {
 	if id, err := coffer.ParseCommitRev(text); err == nil {
-		return URI{Owner: h.o.Owner, Interface: k.Interface, Context: k.Context, Type: k.Type, ID: id}
+		return URI{Owner: h.o.Owner, Interface: coffer.ActionsInterface, ID: id}
 	}
 	u, err := ParseURI(text)
 	if err != nil || u.ID == (coffer.CommitRev{}) {
@@ -196,7 +197,7 @@ type Message struct {
 	Kind   Kind
 	State  string // New, Seen or Done; "" for copies
 	Thread URI    // the first message of the thread; of the first itself its own
-	Parent URI    // which it answers; zero: none
+	Parent URI    // which it answers; zero: none. In another hub than the owner's, its kind is as the sender says
 	Copy   bool   // the owner sent it: URI is in the recipient's hub
 
 	// Value is the JSON of what was sent. It is nil when Unreadable: not sealed for the owner, or not as it should be.
@@ -241,6 +242,21 @@ func (h *Hub) messages(ctx context.Context, filter string) iter.Seq2[*Message, e
 			return
 		}
 		q := coffer.ObjectQuery{Interface: coffer.ActionsInterface, NoDeleted: true, Filter: filter}
+		known := make(map[coffer.CommitRev]Kind)
+		var list []*Message
+		flush := func() bool {
+			if err := h.locate(ctx, known, list...); err != nil {
+				yield(nil, err)
+				return false
+			}
+			for _, m := range list {
+				if !yield(m, nil) {
+					return false
+				}
+			}
+			list = list[:0]
+			return true
+		}
 		for r, err := range h.pages(ctx, &q, nil) {
 			var m *Message
 			if err == nil {
@@ -249,12 +265,19 @@ func (h *Hub) messages(ctx context.Context, filter string) iter.Seq2[*Message, e
 				}
 				m, err = h.message(ctx, r)
 			}
-			if !yield(m, err) {
+			if err == nil {
+				list = append(list, m)
+			}
+			if (err != nil || len(list) == locatedAtOnce) && !flush() || err != nil && !yield(nil, err) {
 				return
 			}
 		}
+		flush()
 	}
 }
+
+// locatedAtOnce is how many messages' parents and threads are looked up at a time.
+const locatedAtOnce = coffer.MaxQueryIDs / 2
 
 // Message returns one message. NotExist if there is none.
 func (h *Hub) Message(ctx context.Context, id coffer.CommitRev) (*Message, error) {
@@ -270,7 +293,57 @@ func (h *Hub) Message(ctx context.Context, id coffer.CommitRev) (*Message, error
 	case list[0] == nil || list[0].Deleted || list[0].Created.Header.Interface != coffer.ActionsInterface:
 		return nil, coffer.Errorf("inbox", coffer.NotExist, "no such message")
 	}
-	return h.message(ctx, list[0])
+	m, err := h.message(ctx, list[0])
+	if err != nil {
+		return nil, err
+	}
+	return m, h.locate(ctx, make(map[coffer.CommitRev]Kind), m)
+}
+
+// locate completes the parents and threads of messages. Of those in this hub, the kind is that of the action that is
+// there, whatever the sender says; one that is not there is none. The kinds that are found are put into known.
+func (h *Hub) locate(ctx context.Context, known map[coffer.CommitRev]Kind, list ...*Message) error {
+	var unknown []coffer.CommitRev
+	for _, m := range list {
+		known[m.URI.ID] = m.Kind
+	}
+	for _, m := range list {
+		for _, u := range [...]URI{m.Parent, m.Thread} {
+			if _, there := known[u.ID]; u.Owner == h.o.Owner && !there {
+				known[u.ID] = Kind{}
+				unknown = append(unknown, u.ID)
+			}
+		}
+	}
+	for part := range slices.Chunk(unknown, coffer.MaxQueryIDs) {
+		found, failed, err := h.records(ctx, part)
+		if err != nil {
+			return err
+		}
+		for i, r := range found {
+			if r == nil || failed[i] != nil || r.Created.Header.Interface != coffer.ActionsInterface {
+				continue
+			}
+			c := &r.Created.Header
+			known[r.Object] = Kind{Interface: c.Interface, Context: c.Context, Type: c.Type}
+		}
+	}
+	for _, m := range list {
+		for _, u := range [...]*URI{&m.Parent, &m.Thread} {
+			if u.Owner != h.o.Owner {
+				continue
+			}
+			if k := known[u.ID]; k == (Kind{}) {
+				*u = URI{}
+			} else {
+				u.Interface, u.Context, u.Type = k.Interface, k.Context, k.Type
+			}
+		}
+		if m.Thread.Owner == "" {
+			m.Thread = m.URI
+		}
+	}
+	return nil
 }
 
 // message opens what a sender signed. What the owner wrote later says only how far he is with it.
@@ -282,10 +355,7 @@ func (h *Hub) message(ctx context.Context, r *record) (*Message, error) {
 		From: r.Created.Signer(), At: c.CommittedAt, Kind: k, State: New, record: r,
 	}
 	said := metaOf(c.Meta)
-	m.Parent, m.Thread = h.unlink(said.Parent, k), h.unlink(said.Thread, k)
-	if m.Thread.Owner == "" {
-		m.Thread = m.URI
-	}
+	m.Parent, m.Thread = h.unlink(said.Parent), h.unlink(said.Thread)
 	if r.Latest.Signer() == h.o.Owner {
 		if s := metaOf(r.Latest.Header.Meta).State; s == Seen || s == Done {
 			m.State = s
@@ -347,6 +417,28 @@ type sent struct {
 	Value  json.RawMessage `json:"value"`
 }
 
+// sent yields the copies of what the owner sent. Those that do not open, or that another one wrote, are passed over.
+func (h *Hub) sent(ctx context.Context) iter.Seq2[*sent, error] {
+	return func(yield func(*sent, error) bool) {
+		for o, err := range h.Query(ctx, sentKind, nil) {
+			if errors.Is(err, coffer.Corrupt) {
+				continue
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			s := new(sent)
+			if o.Author != h.o.Owner || o.UpdatedBy != h.o.Owner || o.Into(s) != nil {
+				continue
+			}
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Reply answers a message of one's inbox in the hub of its sender, which to is, and returns where the answer is. A
 // sealed copy is kept here. o may be nil.
 func (h *Hub) Reply(ctx context.Context, to *Hub, m *Message, a Action, o *SendOptions) (URI, error) {
@@ -381,15 +473,11 @@ func (h *Hub) Thread(ctx context.Context, thread URI) ([]*Message, error) {
 			list = append(list, m)
 		}
 	}
-	for o, err := range h.Query(ctx, sentKind, nil) {
-		if errors.Is(err, coffer.Corrupt) {
-			continue
-		}
+	for s, err := range h.sent(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		var s sent
-		if o.Author != h.o.Owner || o.UpdatedBy != h.o.Owner || o.Into(&s) != nil || !same(s.Thread) {
+		if !same(s.Thread) {
 			continue
 		}
 		list = append(list, &Message{

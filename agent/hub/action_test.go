@@ -1,7 +1,9 @@
 package hub_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,8 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/hub"
+	"github.com/cofferhq/coffer/internal/jose"
+	"github.com/cofferhq/coffer/merge"
 	nodehub "github.com/cofferhq/coffer/node/hub"
 )
 
@@ -148,18 +152,19 @@ func TestRequestAndAnswer(t *testing.T) {
 		t.Errorf("granted %v", ids)
 	}
 	answer := inbox(t, shop, false)[0]
-	got, nonce, err := shop.PermissionAnswer(ctx, answer)
-	if err != nil || nonce != "n" || len(got) != 1 || got[0].Allow != "-R--" {
-		t.Fatalf("answered %+v %q %v", got, nonce, err)
+	asked := func() *hub.Asked { return must(shop.Asked(ctx))(t) }
+	got, err := asked().PermissionAnswer(ctx, answer)
+	if err != nil || got.Request != m.URI || len(got.Granted) != 1 || got.Granted[0].Allow != "-R--" {
+		t.Fatalf("answered %+v %v", got, err)
 	}
 	if p := must(hub.Get[playlist](ctx, atAlice, sizes, id))(t); p.Name != "M" {
 		t.Errorf("the shop reads %+v", p)
 	}
 
-	must(atAlice.RequestPermission(ctx, hub.PermissionRequest{}, nil))(t)
+	must(atAlice.RequestPermission(ctx, hub.PermissionRequest{}, &hub.SendOptions{Copy: shop}))(t)
 	m = inbox(t, alice, false)[0]
 	must(alice.Answer(ctx, atShop, m, nil, nil))(t)
-	if got, _, err := shop.PermissionAnswer(ctx, inbox(t, shop, false)[1]); err != nil || len(got) != 0 {
+	if got, err := asked().PermissionAnswer(ctx, inbox(t, shop, false)[1]); err != nil || len(got.Granted) != 0 {
 		t.Errorf("refused: %v, %v", got, err)
 	}
 	// A request that another one signed, sent on by the shop.
@@ -179,6 +184,129 @@ func TestRequestAndAnswer(t *testing.T) {
 	want(t, err, coffer.Corrupt)
 	_, err = alice.PermissionRequest(ctx, answer)
 	want(t, err, coffer.Invalid)
+}
+
+// TestAnswersToNothing has people answer what they were not asked, in all the ways in which a true answer could be taken
+// for theirs.
+func TestAnswersToNothing(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	w.begin("alice", "bob", "shop")
+	alice, shop := w.open("alice", "alice"), w.open("shop", "shop")
+	kept := &hub.SendOptions{Copy: shop}
+	want1 := hub.PermissionRequest{Nonce: "one", Permissions: []hub.Wanted{{Context: "c", Type: "t", Allow: "-R--"}}}
+	must(w.open("shop", "alice").RequestPermission(ctx, want1, kept))(t)
+	must(w.open("shop", "alice").RequestAttestation(ctx, hub.Attestation{Nonce: "two"}, kept))(t)
+	must(w.open("shop", "alice").RequestPermission(ctx, hub.PermissionRequest{Nonce: "three"}, nil))(t) // no copy
+	toAlice := inbox(t, alice, false)
+	must(alice.Answer(ctx, w.open("alice", "shop"), toAlice[0], nil, nil))(t)
+	must(alice.Consent(ctx, w.open("alice", "shop"), toAlice[1], true, nil))(t)
+	must(alice.Answer(ctx, w.open("alice", "shop"), toAlice[2], nil, nil))(t)
+	true1 := inbox(t, shop, false)[0]
+	true2 := inbox(t, shop, false)[1]
+	asked := must(shop.Asked(ctx))(t)
+	if _, err := asked.PermissionAnswer(ctx, true1); err != nil {
+		t.Fatal(err)
+	}
+	if yes, at, err := asked.Consent(true2); err != nil || !yes || at != toAlice[1].URI {
+		t.Fatalf("%v %v %v", yes, at, err)
+	}
+	_, err := asked.PermissionAnswer(ctx, inbox(t, shop, false)[2])
+	want(t, err, coffer.NotExist)
+
+	// claims signed by somebody for what is sent
+	claims := func(by string, c map[string]any) any {
+		ring := w.ring(by)
+		header := map[string]any{"alg": "EdDSA", "kid": ring.Key(coffer.SigningKey).ID}
+		text := must(json.Marshal(c))(t)
+		j := jose.NewJWS(header, text)
+		j.Signature = base64.RawURLEncoding.EncodeToString(must(ring.Sign(ctx, coffer.Assertion, j.Input()))(t))
+		return map[string]string{"response": j.Compact()}
+	}
+	granted := []map[string]string{{"context": "c", "type": "t", "allow": "CRUD"}}
+	response := func(iss, aud, nonce string) map[string]any {
+		return map[string]any{"iss": w.ring(iss).DID(), "aud": w.ring(aud).DID(), "nonce": nonce, "granted": granted}
+	}
+	last := func() *hub.Message {
+		list := inbox(t, shop, false)
+		return list[len(list)-1]
+	}
+	const context = "schema.identity.foundation/0.1"
+	for name, one := range map[string]struct {
+		from  string
+		value any
+		kind  coffer.Kind
+	}{
+		"who was not asked":   {"bob", claims("bob", response("bob", "shop", "one")), coffer.NotExist},
+		"another's nonce":     {"alice", claims("alice", response("alice", "shop", "four")), coffer.NotExist},
+		"of another question": {"alice", claims("alice", response("alice", "shop", "two")), coffer.NotExist},
+		"no nonce":            {"alice", claims("alice", response("alice", "shop", "")), coffer.NotExist},
+		"in another's name":   {"bob", claims("bob", response("alice", "shop", "one")), coffer.Corrupt},
+		"another's answer":    {"bob", claims("alice", response("alice", "shop", "one")), coffer.Corrupt},
+		"to another":          {"alice", claims("alice", response("alice", "bob", "one")), coffer.Corrupt},
+		"to nobody": {
+			"alice", claims("alice", map[string]any{"iss": alice.Owner(), "nonce": "one"}), coffer.Corrupt,
+		},
+	} {
+		a := hub.Action{Context: context, Type: hub.PermissionResponseAction, Value: one.value}
+		must(w.open(one.from, "shop").Send(ctx, a, nil))(t)
+		if got, err := asked.PermissionAnswer(ctx, last()); got != nil || !errors.Is(err, one.kind) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	// A true answer, said to be to another message.
+	must(shop.Reply(ctx, w.open("shop", "alice"), true1, hub.Action{Type: "x", Value: 1}, nil))(t)
+	list := inbox(t, alice, false)
+	must(alice.Reply(ctx, w.open("alice", "shop"), list[len(list)-1], hub.Action{
+		Context: context, Type: hub.PermissionResponseAction, Value: claims("alice", response("alice", "shop", "one")),
+	}, nil))(t)
+	_, err = asked.PermissionAnswer(ctx, last())
+	want(t, err, coffer.NotExist)
+	// Bob agrees to what Alice was asked.
+	must(w.open("bob", "shop").Send(ctx, hub.Action{
+		Context: context, Type: hub.ConsentAttestationAction, Value: hub.Attestation{Nonce: "two", Consent: true},
+	}, nil))(t)
+	_, _, err = asked.Consent(last())
+	want(t, err, coffer.NotExist)
+	_, _, err = asked.Proof(ctx, true2)
+	want(t, err, coffer.Invalid)
+}
+
+// TestKindsOfParents answers a message of one type with one of another: what is said of the parent is what it is.
+func TestKindsOfParents(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	w.begin("alice", "bob")
+	alice, bob := w.open("alice", "alice"), w.open("bob", "bob")
+	atAlice, atBob := w.open("bob", "alice"), w.open("alice", "bob")
+	first := must(atAlice.Send(ctx, hub.Action{Type: "InviteAction", Value: 1}, &hub.SendOptions{Copy: bob}))(t)
+	second := must(alice.Reply(ctx, atBob, inbox(t, alice, false)[0], hub.Action{Type: "RsvpAction", Value: 2}, nil))(t)
+	if m := inbox(t, bob, false)[0]; m.Thread != first || m.Parent != first {
+		t.Errorf("the second: %+v", m)
+	}
+	must(bob.Reply(ctx, atAlice, inbox(t, bob, false)[0], hub.Action{Type: "ThankAction", Value: 3}, nil))(t)
+	third := inbox(t, alice, false)[1]
+	if third.Thread != first || third.Parent != second {
+		t.Errorf("the third: thread %v, parent %v", third.Thread, third.Parent)
+	}
+	if m := must(alice.Message(ctx, third.URI.ID))(t); m.Thread != first || m.Parent != second {
+		t.Errorf("the third alone: thread %v, parent %v", m.Thread, m.Parent)
+	}
+	must(alice.Reply(ctx, atBob, third, hub.Action{Type: "ByeAction", Value: 4}, nil))(t)
+	if m := inbox(t, bob, false)[1]; m.Thread != first || m.Parent != third.URI {
+		t.Errorf("the fourth: thread %v, parent %v", m.Thread, m.Parent)
+	}
+	// A full URI into the owner's own hub is no more than an id, and what is no message is nothing.
+	other := must(alice.Put(ctx, playlists, playlist{Name: "x"}, nil))(t)
+	c := commitBy(t, w, "bob", "alice", merge.Header{
+		Interface: coffer.ActionsInterface, Context: "schema.org", Type: "ReadAction", Operation: merge.Create,
+		Strategy: merge.Basic, Meta: json.RawMessage(`{"parent":"hub://` + alice.Owner() + `/Actions/a/b/` + first.ID.String() +
+			`","thread":"hub://` + alice.Owner() + `/Actions/a/b/` + other.String() + `"}`),
+	}, []byte(`{}`))
+	if _, err := w.as("bob", "").Write(ctx, alice.Owner(), c); err != nil {
+		t.Fatal(err)
+	}
+	if m := must(alice.Message(ctx, c.Rev()))(t); m.Parent != first || m.Thread != m.URI {
+		t.Errorf("a claim: thread %v, parent %v", m.Thread, m.Parent)
+	}
 }
 
 func TestAttestationInOneThread(t *testing.T) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"slices"
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/internal/jose"
 )
 
 // Types of actions by which permissions and attestations are asked for and given. Their context is
@@ -70,7 +72,8 @@ type permissionError struct {
 // maxWanted bounds what one request asks for.
 const maxWanted = 100
 
-// RequestPermission leaves a signed request in the hub of its owner. o may be nil.
+// RequestPermission leaves a signed request in the hub of its owner. o may be nil; without its Copy no answer will be
+// known to be one.
 func (h *Hub) RequestPermission(ctx context.Context, r PermissionRequest, o *SendOptions) (URI, error) {
 	if len(r.Permissions) > maxWanted || len(r.Sets) > maxWanted {
 		return URI{}, coffer.Errorf("request", coffer.Invalid, "asks for too much at once")
@@ -152,23 +155,97 @@ func (h *Hub) Answer(ctx context.Context, to *Hub, m *Message, granted []Permiss
 	return ids, h.Done(ctx, m)
 }
 
-// PermissionAnswer returns what a message that answers a request grants: nothing if it was refused. Compare the nonce
-// with the request's. Invalid if it is no answer, Corrupt if its sender did not sign it, for this owner.
-func (h *Hub) PermissionAnswer(ctx context.Context, m *Message) (granted []Wanted, nonce string, err error) {
+// A PermissionAnswer is what somebody answers to a request of the owner's.
+type PermissionAnswer struct {
+	From    string   // who answers, as signed
+	Request URI      // what is answered: a message that the owner left in From's hub
+	Granted []Wanted // none: it was refused
+}
+
+// Asked is what the owner asked others for: the requests for permissions and attestations of which a copy was kept
+// ([SendOptions].Copy). By it a true answer is known from one to another's request, or to none.
+type Asked struct {
+	h  *Hub
+	by map[question]asked
+}
+
+type question struct{ to, kind, nonce string }
+
+type asked struct {
+	at    URI
+	types []string // of an attestation
+}
+
+// Asked reads what the owner asked for.
+func (h *Hub) Asked(ctx context.Context) (*Asked, error) {
+	a := &Asked{h: h, by: make(map[question]asked)}
+	for s, err := range h.sent(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if s.URI.Context != actionContext {
+			continue
+		}
+		q, r := question{to: s.URI.Owner, kind: s.URI.Type}, asked{at: s.URI}
+		switch s.URI.Type {
+		case PermissionRequestAction:
+			var v struct {
+				Request string `json:"request"`
+			}
+			var c requestClaims
+			if json.Unmarshal(s.Value, &v) != nil {
+				continue
+			}
+			// The copy is the owner's own, sealed and signed: it is not asked whether the key that signed this is still good.
+			if t, err := parseJWT(v.Request); err != nil || jose.DecodeOpen(t.claims, &c) != nil || c.Audience != q.to {
+				continue
+			}
+			q.nonce = c.Nonce
+		case RequestAttestationAction:
+			var v Attestation
+			if json.Unmarshal(s.Value, &v) != nil {
+				continue
+			}
+			q.nonce, r.types = v.Nonce, v.Types
+		}
+		if q.nonce != "" {
+			a.by[q] = r
+		}
+	}
+	return a, nil
+}
+
+// find returns the request that a message answers. NotExist if there is none: to who sent the message, with the nonce,
+// and the parent of the message if that has one.
+func (a *Asked) find(m *Message, kind, nonce string) (asked, error) {
+	r, ok := a.by[question{m.From, kind, nonce}]
+	if !ok || nonce == "" || m.Parent.Owner != "" && (m.Parent.Owner != r.at.Owner || m.Parent.ID != r.at.ID) {
+		return asked{}, coffer.Errorf("answer", coffer.NotExist, "it answers no request of yours")
+	}
+	return r, nil
+}
+
+// PermissionAnswer returns what a message that answers a request grants. Invalid if it is no answer, Corrupt if its
+// sender did not sign it, for this owner; NotExist if nothing of this kind was asked of the sender.
+func (a *Asked) PermissionAnswer(ctx context.Context, m *Message) (*PermissionAnswer, error) {
 	var v struct {
 		Response string `json:"response"`
 	}
 	var c responseClaims
-	if m.Kind.Type != PermissionResponseAction || m.Unreadable || m.Into(&v) != nil {
-		return nil, "", coffer.Errorf("request", coffer.Invalid, "not an answer to a request")
+	if m.Kind.Type != PermissionResponseAction || m.Copy || m.Unreadable || m.Into(&v) != nil {
+		return nil, coffer.Errorf("request", coffer.Invalid, "not an answer to a request")
 	}
-	if err := readJWT(ctx, h.o.Resolver, v.Response, m.From, &c); err != nil {
-		return nil, "", err
+	if err := readJWT(ctx, a.h.o.Resolver, v.Response, m.From, &c); err != nil {
+		return nil, err
 	}
-	if c.Issuer != m.From || c.Audience != h.o.Owner {
-		return nil, "", coffer.Errorf("request", coffer.Corrupt, "an answer by or to another")
+	if c.Issuer != m.From || c.Audience != a.h.o.Owner || len(c.Granted) > maxWanted {
+		return nil, coffer.Errorf("request", coffer.Corrupt, "an answer by or to another, or of too much")
 	}
-	return c.Granted, c.Nonce, nil
+	r, err := a.find(m, PermissionRequestAction, c.Nonce)
+	if err != nil {
+		return nil, err
+	}
+	return &PermissionAnswer{From: m.From, Request: r.at, Granted: c.Granted}, nil
 }
 
 // An Attestation is what the actions say by which one is asked for, agreed to, and delivered; all in one thread.
@@ -177,10 +254,11 @@ type Attestation struct {
 	Purpose string          `json:"purpose,omitempty"`
 	Nonce   string          `json:"nonce,omitempty"` // of who asks, for the proof to be bound to
 	Consent bool            `json:"consent,omitzero"`
-	Proof   json.RawMessage `json:"proof,omitempty"` // a presentation: package agent/credential
+	Proof   json.RawMessage `json:"proof,omitempty"` // a credential, or a presentation of some
 }
 
-// RequestAttestation asks the owner of the hub for a proof of something. o may be nil.
+// RequestAttestation asks the owner of the hub for a proof of something. o may be nil; without its Copy no answer will be
+// known to be one.
 func (h *Hub) RequestAttestation(ctx context.Context, a Attestation, o *SendOptions) (URI, error) {
 	if a.Nonce == "" {
 		a.Nonce = rand.Text()
@@ -213,6 +291,43 @@ func (h *Hub) DeliverAttestation(ctx context.Context, to *Hub, m *Message, proof
 		return at, err
 	}
 	return at, h.Done(ctx, m)
+}
+
+// Consent returns whether who was asked for an attestation agrees, and the request. Invalid if the message says no such
+// thing, NotExist if the sender was not asked.
+func (a *Asked) Consent(m *Message) (yes bool, request URI, err error) {
+	v, r, err := a.attestation(m, ConsentAttestationAction)
+	return v.Consent, r.at, err
+}
+
+// Proof verifies what a message delivers that was asked for, and returns the request and the credentials, each about
+// who sent them, and one at least of a type that was asked for. Invalid for a message that delivers nothing, and for a
+// proof in a form that is not verified here; NotExist if the sender was not asked; Corrupt if something does not hold.
+func (a *Asked) Proof(ctx context.Context, m *Message) ([]Credential, URI, error) {
+	v, r, err := a.attestation(m, DeliverAttestationAction)
+	if err != nil {
+		return nil, URI{}, err
+	}
+	p := &proofReader{h: a.h, from: m.From, nonce: v.Nonce}
+	list, err := p.read(ctx, v.Proof)
+	if err != nil {
+		return nil, URI{}, err
+	}
+	suits := func(c Credential) bool {
+		return slices.ContainsFunc(c.Types, func(t string) bool { return slices.Contains(r.types, t) })
+	}
+	if len(r.types) > 0 && !slices.ContainsFunc(list, suits) {
+		return nil, URI{}, badProof("of another type than was asked for")
+	}
+	return list, r.at, nil
+}
+
+func (a *Asked) attestation(m *Message, kind string) (v Attestation, r asked, err error) {
+	if m.Kind.Type != kind || m.Copy || m.Unreadable || m.Into(&v) != nil {
+		return v, r, coffer.Errorf("attestation", coffer.Invalid, "not an answer to a request for an attestation")
+	}
+	r, err = a.find(m, RequestAttestationAction, v.Nonce)
+	return v, r, err
 }
 
 func attestationOf(m *Message) (a Attestation, err error) {

@@ -49,9 +49,9 @@ func (c *doneCommand) Run(ctx context.Context, p *program) error {
 		if p.Quiet && !p.JSON {
 			continue
 		}
-		r := o.message(ctx, h, m)
-		r.State = state
-		if err := p.result(r, "%s %s  %s", state, short(m.URI.ID), printable(r.who())); err != nil {
+		d := (&reading{owner: o, h: h}).message(ctx, m)
+		d.State = state
+		if err := p.result(d, "%s %s  %s", state, short(m.URI.ID), printable(d.who())); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/hub"
+	"github.com/cofferhq/coffer/grant"
 )
 
 type inboxCommand struct {
@@ -43,31 +44,155 @@ type message struct {
 	Thread     string          `json:"thread"`           // id of the message that it began with
 	Parent     string          `json:"parent,omitempty"` // id of the one that it answers
 	Unreadable bool            `json:"unreadable,omitempty"`
-	Wanted     []hub.Wanted    `json:"wanted,omitempty"` // of a request for permissions
+	Verified   *bool           `json:"verified,omitempty"` // of requests for permissions, and of answers
+	Problem    string          `json:"problem,omitempty"`  // why it is not
+	Answers    string          `json:"answers,omitempty"`  // id of the owner's request
+	Wanted     []hub.Wanted    `json:"wanted,omitempty"`   // of a request for permissions
+	Granted    *[]hub.Wanted   `json:"granted,omitempty"`  // of an answer to one; empty: it was refused
+	Consent    *bool           `json:"consent,omitempty"`  // of an answer to a request for a proof
+	Proofs     []proof         `json:"proofs,omitempty"`   // of a proof that was asked for
 	Value      json.RawMessage `json:"value,omitempty"`
+}
+
+// A proof is how results describe a credential that was verified.
+type proof struct {
+	Types     []string   `json:"types"`
+	Issuer    string     `json:"issuer"`
+	Until     *time.Time `json:"until,omitempty"`
+	Revocable bool       `json:"revocable,omitempty"` // nobody was asked whether it was
+
+	subject, issuerName string
+}
+
+// checked is what was found out of a message that says that it is a request for permissions, or an answer to a request
+// of the owner's. It is zero for all others.
+type checked struct {
+	request     *hub.PermissionRequest
+	answer      *hub.PermissionAnswer
+	consent     *bool
+	credentials []proof
+	answers     hub.URI
+	problem     string // why it is not verified
+}
+
+// A reading goes through the messages of a hub. What the owner asked for is read when there is an answer.
+type reading struct {
+	*owner
+	h     *hub.Hub
+	asked *hub.Asked
+}
+
+// check verifies a message, if it is of a type that is verified.
+func (r *reading) check(ctx context.Context, m *hub.Message) (c checked, is bool) {
+	if m.Copy || m.Unreadable || m.Kind.Context != grant.PermissionContext {
+		return c, false
+	}
+	var err error
+	switch m.Kind.Type {
+	case hub.PermissionRequestAction:
+		c.request, err = r.h.PermissionRequest(ctx, m)
+	case hub.PermissionResponseAction, hub.ConsentAttestationAction, hub.DeliverAttestationAction:
+		if r.asked == nil {
+			r.asked, err = r.h.Asked(ctx)
+		}
+		if err == nil {
+			err = r.checkAnswer(ctx, m, &c)
+		}
+	default:
+		return c, false
+	}
+	if err != nil {
+		c = checked{problem: problemText(err)}
+	}
+	return c, true
+}
+
+func (r *reading) checkAnswer(ctx context.Context, m *hub.Message, c *checked) (err error) {
+	switch m.Kind.Type {
+	case hub.PermissionResponseAction:
+		if c.answer, err = r.asked.PermissionAnswer(ctx, m); err == nil {
+			c.answers = c.answer.Request
+		}
+	case hub.ConsentAttestationAction:
+		var yes bool
+		yes, c.answers, err = r.asked.Consent(m)
+		c.consent = &yes
+	case hub.DeliverAttestationAction:
+		var list []hub.Credential
+		list, c.answers, err = r.asked.Proof(ctx, m)
+		for _, one := range list {
+			p := proof{
+				Types: one.Types, Issuer: one.Issuer, Revocable: one.Revocable,
+				subject: one.Subject, issuerName: r.callHub(ctx, one.Issuer),
+			}
+			if !one.Until.IsZero() {
+				p.Until = &one.Until
+			}
+			c.credentials = append(c.credentials, p)
+		}
+	}
+	return err
+}
+
+// problemText says why something is not verified.
+func problemText(err error) string {
+	var e *coffer.Error
+	switch {
+	case errors.Is(err, coffer.Unavailable):
+		return "it cannot be found out now"
+	case errors.As(err, &e) && e.Err != nil:
+		return e.Err.Error()
+	}
+	return "it does not hold"
 }
 
 // stateSent is the state of the owner's own messages.
 const stateSent = "sent"
 
-func (o *owner) message(ctx context.Context, h *hub.Hub, m *hub.Message) message {
-	r := message{
+// message describes a message.
+func (r *reading) message(ctx context.Context, m *hub.Message) message {
+	c, is := r.check(ctx, m)
+	d := message{
 		ID: m.URI.ID.String(), URI: m.URI.String(), From: m.From, Sent: m.At, Context: m.Kind.Context, Type: m.Kind.Type,
-		State: m.State, Says: say(ctx, h, m), Thread: m.Thread.ID.String(), Unreadable: m.Unreadable, Value: m.Value,
+		State: m.State, Says: say(m, &c), Thread: m.Thread.ID.String(), Unreadable: m.Unreadable, Value: m.Value,
+		Problem: c.problem, Consent: c.consent, Proofs: c.credentials,
 	}
-	if name := o.callHub(ctx, m.From); name != m.From {
-		r.Name = name
+	if is {
+		verified := c.problem == ""
+		d.Verified = &verified
+	}
+	if name := r.callHub(ctx, m.From); name != m.From {
+		d.Name = name
 	}
 	if m.Copy {
-		r.State = stateSent
+		d.State = stateSent
 	}
-	if asked, err := h.PermissionRequest(ctx, m); err == nil {
-		r.Wanted = asked.Permissions
+	if c.request != nil {
+		d.Wanted = c.request.Permissions
+	}
+	if c.answer != nil {
+		granted := append([]hub.Wanted{}, c.answer.Granted...)
+		d.Granted = &granted
+	}
+	if c.answers.Owner != "" {
+		d.Answers = c.answers.ID.String()
 	}
 	if m.Parent.Owner != "" {
-		r.Parent = m.Parent.ID.String()
+		d.Parent = m.Parent.ID.String()
 	}
-	return r
+	return d
+}
+
+// state tells a person how far a message is, and whether it was verified: here, where nothing stands that is in a
+// message. Its words could be those of another type.
+func (m *message) state() string {
+	switch {
+	case m.Verified == nil:
+		return m.State
+	case *m.Verified:
+		return m.State + ", verified"
+	}
+	return m.State + ", NOT verified"
 }
 
 // who names the sender to a person.
@@ -93,6 +218,7 @@ func (c *inboxCommand) Run(ctx context.Context, p *program) error {
 		return o.thread(ctx, h, c.ID)
 	}
 	t := p.table()
+	r := &reading{owner: o, h: h}
 	var bad unopened
 	for m, err := range h.Inbox(ctx, c.All) {
 		if errors.Is(err, coffer.Corrupt) {
@@ -103,8 +229,8 @@ func (c *inboxCommand) Run(ctx context.Context, p *program) error {
 			return o.explainHub(h, err, "cannot look into the inbox")
 		}
 		bad.some = true
-		r := o.message(ctx, h, m)
-		if err := t.row(r, short(m.URI.ID), timeText(r.Sent), r.who(), r.State, cut(r.Says)); err != nil {
+		d := r.message(ctx, m)
+		if err := t.row(d, short(m.URI.ID), timeText(d.Sent), d.who(), d.state(), cut(d.Says)); err != nil {
 			return err
 		}
 	}
@@ -140,8 +266,9 @@ func (o *owner) thread(ctx context.Context, h *hub.Hub, text string) error {
 	if err != nil {
 		return o.explainHub(h, err, "cannot read the thread")
 	}
+	r := &reading{owner: o, h: h}
 	for _, m := range list {
-		r := o.message(ctx, h, m)
+		d := r.message(ctx, m)
 		if m.State == hub.New {
 			if err := h.Seen(ctx, m); err != nil {
 				return o.explainHub(h, err, "cannot note that it was seen")
@@ -151,8 +278,8 @@ func (o *owner) thread(ctx context.Context, h *hub.Hub, text string) error {
 		if m.Copy {
 			id = "-"
 		}
-		says := strings.ReplaceAll(printable(r.Says), "\n", "\n  ") // so that no line of it passes for another message
-		err := o.program.result(r, "%s  %s  %s  %s\n  %s", id, timeText(r.Sent), printable(r.who()), r.State, says)
+		says := strings.ReplaceAll(printable(d.Says), "\n", "\n  ") // so that no line of it passes for another message
+		err := o.program.result(d, "%s  %s  %s  %s\n  %s", id, timeText(d.Sent), printable(d.who()), d.state(), says)
 		if err != nil {
 			return err
 		}

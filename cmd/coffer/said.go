@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,27 +12,28 @@ import (
 
 // A saying puts the messages of one type into words, as what follows the sender's name. It is empty for a message that
 // has not the form of its type: that is shown like one of an unknown type.
-type saying func(ctx context.Context, h *hub.Hub, m *hub.Message) string
+type saying func(m *hub.Message, c *checked) string
 
 // sayings are the types of messages that are known, by CONTEXT/TYPE.
 var sayings = map[string]saying{
 	grant.PermissionContext + "/" + hub.PermissionRequestAction:  sayRequest,
 	grant.PermissionContext + "/" + hub.PermissionResponseAction: sayResponse,
-	grant.PermissionContext + "/" + hub.RequestAttestationAction: attestation(func(a *hub.Attestation) string {
+	grant.PermissionContext + "/" + hub.RequestAttestationAction: attestation(func(a *hub.Attestation, _ *checked) string {
 		return "asks for a proof of " + orSomething(strings.Join(a.Types, " or ")) + forWhat(a.Purpose)
 	}),
-	grant.PermissionContext + "/" + hub.OfferAttestationAction: attestation(func(a *hub.Attestation) string {
+	grant.PermissionContext + "/" + hub.OfferAttestationAction: attestation(func(a *hub.Attestation, _ *checked) string {
 		return "offers a proof of " + orSomething(strings.Join(a.Types, " or ")) + forWhat(a.Purpose)
 	}),
-	grant.PermissionContext + "/" + hub.ConsentAttestationAction: attestation(func(a *hub.Attestation) string {
-		if a.Consent {
+	grant.PermissionContext + "/" + hub.ConsentAttestationAction: attestation(func(a *hub.Attestation, c *checked) string {
+		switch {
+		case c.problem != "":
+			return "says something of a proof (" + c.problem + ")"
+		case a.Consent:
 			return "agrees to send the proof"
 		}
 		return "does not agree to send the proof"
 	}),
-	grant.PermissionContext + "/" + hub.DeliverAttestationAction: attestation(func(a *hub.Attestation) string {
-		return fmt.Sprintf("sends the proof, %s of JSON (not verified)", bytesText(int64(len(a.Proof))))
-	}),
+	grant.PermissionContext + "/" + hub.DeliverAttestationAction: attestation(sayProof),
 
 	schemaOrg + "/" + messageType: act(func(a *schemaAction) string { return prefixed("", a.text()) }),
 	schemaOrg + "/" + replyType:   act(func(a *schemaAction) string { return prefixed("", a.text()) }),
@@ -46,12 +46,12 @@ var sayings = map[string]saying{
 }
 
 // say puts a message into words: those of its type, or else its JSON.
-func say(ctx context.Context, h *hub.Hub, m *hub.Message) string {
+func say(m *hub.Message, c *checked) string {
 	if m.Unreadable {
 		return "left something that cannot be opened: it was not sealed for you"
 	}
 	if s := sayings[m.Kind.Context+"/"+m.Kind.Type]; s != nil {
-		if text := s(ctx, h, m); text != "" {
+		if text := s(m, c); text != "" {
 			return text
 		}
 	}
@@ -71,33 +71,56 @@ func answerText(k hub.Kind) string {
 	return ""
 }
 
-func sayRequest(ctx context.Context, h *hub.Hub, m *hub.Message) string {
-	if m.Copy {
+func sayRequest(m *hub.Message, c *checked) string {
+	switch {
+	case m.Copy:
 		return "asked for permissions"
-	}
-	r, err := h.PermissionRequest(ctx, m)
-	if err != nil {
+	case c.problem != "":
+		return "says that it is a request for permissions (" + c.problem + ")"
+	case c.request == nil:
 		return ""
 	}
-	asks := "asks for " + orSomething(wantedText(r.Permissions))
-	if len(r.Sets) > 0 {
-		asks += ", as in " + strings.Join(r.Sets, ", ")
+	asks := "asks for " + orSomething(wantedText(c.request.Permissions))
+	if len(c.request.Sets) > 0 {
+		asks += ", as in " + strings.Join(c.request.Sets, ", ")
 	}
-	return asks + forWhat(r.Purpose)
+	return asks + forWhat(c.request.Purpose)
 }
 
-func sayResponse(ctx context.Context, h *hub.Hub, m *hub.Message) string {
-	if m.Copy {
-		return "answered the request"
-	}
-	granted, _, err := h.PermissionAnswer(ctx, m)
+func sayResponse(m *hub.Message, c *checked) string {
 	switch {
-	case err != nil:
+	case m.Copy:
+		return "answered the request"
+	case c.problem != "":
+		return "says that it answers a request for permissions (" + c.problem + ")"
+	case c.answer == nil:
 		return ""
-	case len(granted) == 0:
+	case len(c.answer.Granted) == 0:
 		return "refuses what you asked for"
 	}
-	return "grants " + wantedText(granted)
+	return "grants " + wantedText(c.answer.Granted)
+}
+
+// sayProof names what was verified, and by whose word it holds.
+func sayProof(a *hub.Attestation, c *checked) string {
+	if c.problem != "" || len(c.credentials) == 0 {
+		return fmt.Sprintf("sends %s of JSON for a proof%s", bytesText(int64(len(a.Proof))), prefixed(": ", c.problem))
+	}
+	var all []string
+	for _, one := range c.credentials {
+		text := strings.Join(one.Types, " and ") + ", signed by " + one.issuerName
+		if one.Issuer == one.subject {
+			text = strings.Join(one.Types, " and ") + ", signed by nobody else"
+		}
+		if one.Until != nil {
+			text += ", until " + timeText(*one.Until)
+		}
+		if one.Revocable {
+			text += ", if it was not revoked since"
+		}
+		all = append(all, text)
+	}
+	return "proves " + strings.Join(all, "; ")
 }
 
 // wantedText names permissions to a person.
@@ -109,13 +132,13 @@ func wantedText(list []hub.Wanted) string {
 	return strings.Join(all, ", ")
 }
 
-func attestation(words func(a *hub.Attestation) string) saying {
-	return func(_ context.Context, _ *hub.Hub, m *hub.Message) string {
+func attestation(words func(a *hub.Attestation, c *checked) string) saying {
+	return func(m *hub.Message, c *checked) string {
 		var a hub.Attestation
 		if m.Into(&a) != nil {
 			return ""
 		}
-		return words(&a)
+		return words(&a, c)
 	}
 }
 
@@ -132,7 +155,7 @@ type schemaAction struct {
 }
 
 func act(words func(a *schemaAction) string) saying {
-	return func(_ context.Context, _ *hub.Hub, m *hub.Message) string {
+	return func(m *hub.Message, _ *checked) string {
 		var a schemaAction
 		if m.Into(&a) != nil {
 			return ""

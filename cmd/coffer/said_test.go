@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/cofferhq/coffer/agent/hub"
@@ -31,16 +32,54 @@ func TestSay(t *testing.T) {
 		{attest, hub.OfferAttestationAction, `{"types":["A"]}`, "offers a proof of A"},
 		{attest, hub.ConsentAttestationAction, `{"consent":true}`, "agrees to send the proof"},
 		{attest, hub.ConsentAttestationAction, `{}`, "does not agree to send the proof"},
-		{attest, hub.DeliverAttestationAction, `{"proof":{}}`, "sends the proof, 2 B of JSON (not verified)"},
+		{attest, hub.DeliverAttestationAction, `{"proof":{}}`, "sends 2 B of JSON for a proof"},
 	} {
 		m := &hub.Message{Kind: hub.Kind{Context: c.context, Type: c.kind}, Value: json.RawMessage(c.value)}
-		if got := say(t.Context(), nil, m); got != c.want {
+		if got := say(m, new(checked)); got != c.want {
 			t.Errorf("%s/%s %s: %q, want %q", c.context, c.kind, c.value, got, c.want)
 		}
 	}
 	m := &hub.Message{Unreadable: true, Kind: hub.Kind{Context: schemaOrg, Type: "Message"}}
-	if got, want := say(t.Context(), nil, m), "left something that cannot be opened: it was not sealed for you"; got != want {
+	if got, want := say(m, new(checked)), "left something that cannot be opened: it was not sealed for you"; got != want {
 		t.Errorf("unreadable: %q, want %q", got, want)
+	}
+}
+
+// TestSayChecked puts what was verified, or not, into words.
+func TestSayChecked(t *testing.T) {
+	until := time.Date(2030, 1, 2, 3, 4, 0, 0, time.Local)
+	age := proof{Types: []string{"AgeOver18"}, Issuer: "did:web:state.example", issuerName: "State", subject: "did:key:a"}
+	short := age
+	short.Until, short.Revocable = &until, true
+	own := age
+	own.subject = own.Issuer
+	asks := []hub.Wanted{{Context: "c", Type: "t", Allow: "-R--"}}
+	for _, c := range []struct {
+		kind, value string
+		checked     checked
+		want        string
+	}{
+		{hub.DeliverAttestationAction, `{}`, checked{credentials: []proof{age}}, "proves AgeOver18, signed by State"},
+		{
+			hub.DeliverAttestationAction, `{}`, checked{credentials: []proof{short}},
+			"proves AgeOver18, signed by State, until 2030-01-02 03:04, if it was not revoked since",
+		},
+		{hub.DeliverAttestationAction, `{}`, checked{credentials: []proof{own}}, "proves AgeOver18, signed by nobody else"},
+		{hub.DeliverAttestationAction, `{"proof":{}}`, checked{problem: "p"}, "sends 2 B of JSON for a proof: p"},
+		{hub.ConsentAttestationAction, `{"consent":true}`, checked{problem: "p"}, "says something of a proof (p)"},
+		{
+			hub.PermissionResponseAction, `{}`, checked{problem: "p"},
+			"says that it answers a request for permissions (p)",
+		},
+		{hub.PermissionResponseAction, `{}`, checked{answer: &hub.PermissionAnswer{}}, "refuses what you asked for"},
+		{hub.PermissionResponseAction, `{}`, checked{answer: &hub.PermissionAnswer{Granted: asks}}, "grants -R-- on c/t"},
+		{hub.PermissionRequestAction, `{}`, checked{problem: "p"}, "says that it is a request for permissions (p)"},
+		{hub.PermissionRequestAction, `{}`, checked{request: &hub.PermissionRequest{Permissions: asks}}, "asks for -R-- on c/t"},
+	} {
+		m := &hub.Message{Kind: hub.Kind{Context: grant.PermissionContext, Type: c.kind}, Value: json.RawMessage(c.value)}
+		if got := say(m, &c.checked); got != c.want {
+			t.Errorf("%s: %q, want %q", c.kind, got, c.want)
+		}
 	}
 }
 
@@ -55,7 +94,7 @@ func FuzzSay(f *testing.F) {
 			return // a hub's agent lets nothing else through
 		}
 		m := &hub.Message{Kind: hub.Kind{Context: schemaOrg, Type: kind}, Value: json.RawMessage(value)}
-		said := say(t.Context(), nil, m)
+		said := say(m, new(checked))
 		if said == "" {
 			t.Error("a message that says nothing")
 		}
