@@ -189,6 +189,35 @@ func TestFileIsSealed(t *testing.T) {
 	want(t, err, coffer.Invalid)
 }
 
+// Whoever follows the kind is shown the file, and then that it is gone: nothing of parts.
+func TestWatchedFile(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	spy := &asked{Hub: w.as("alice", "")}
+	h := w.open("alice", "alice", func(o *hub.Options) { o.Hub = spy })
+	watch := h.Watch(pictures, nil, "")
+	id := putFile(t, h, "x", noise(3*partSize), nil)
+	for _, gone := range []bool{false, true} {
+		spy.commits.Store(0)
+		n := 0
+		for o, err := range watch.Changes(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; o.ID != id || o.Deleted != gone {
+				t.Errorf("got %+v", o)
+			}
+		}
+		if n != 1 || spy.commits.Load() > 2 {
+			t.Errorf("%d objects, and %d commits", n, spy.commits.Load())
+		}
+		if !gone {
+			if err := h.Remove(ctx, pictures, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func TestSharedFile(t *testing.T) {
 	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
 	alice := w.open("alice", "alice")
@@ -427,10 +456,6 @@ func TestInterruptedFile(t *testing.T) {
 	alice := w.open("alice", "alice", func(o *hub.Options) { o.Hub = breaking{o.Hub, left} })
 	b := noise(4 * partSize)
 	whole := putFile(t, alice, "whole", b, nil)
-	put := func(ctx context.Context, r io.Reader) error {
-		_, err := alice.PutFile(ctx, pictures, playlist{Name: "half"}, r, nil)
-		return err
-	}
 	there := func(want int) {
 		t.Helper()
 		if heads, parts := kept(t, w, "alice"); len(heads) != 1 || len(parts) != want {
@@ -442,17 +467,28 @@ func TestInterruptedFile(t *testing.T) {
 	}
 	// What is read fails, or the context ends: what was written is removed.
 	failing := io.MultiReader(bytes.NewReader(b[:3*partSize]), iotest.ErrReader(io.ErrClosedPipe))
-	if err := put(ctx, failing); !errors.Is(err, io.ErrClosedPipe) {
+	_, err := alice.PutFile(ctx, pictures, 1, failing, nil)
+	if !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("got %v", err)
 	}
 	there(4)
 	ended, end := context.WithCancel(ctx)
-	err := put(ended, io.MultiReader(bytes.NewReader(b[:2*partSize]), ending{end}, bytes.NewReader(b)))
+	_, err = alice.PutFile(ended, pictures, 1, io.MultiReader(
+		bytes.NewReader(b[:2*partSize]), ending{end}, bytes.NewReader(b),
+	), nil)
 	want(t, err, coffer.Unavailable)
 	there(4)
 	// The hub goes away: nothing can be removed.
-	left.Store(2)
-	want(t, put(ctx, bytes.NewReader(b)), coffer.Unavailable)
+	gone := make(chan struct{})
+	_, err = alice.PutFile(ctx, pictures, 1, io.MultiReader(
+		bytes.NewReader(b[:2*partSize]), ending{func() { <-gone }}, bytes.NewReader(b),
+	), &hub.PutOptions{Progress: func(done int64) {
+		if done == 2*partSize {
+			left.Store(0)
+			close(gone)
+		}
+	}})
+	want(t, err, coffer.Unavailable)
 	left.Store(1 << 40)
 	there(6)
 	work(t, alice, pictures)
@@ -463,11 +499,11 @@ func TestInterruptedFile(t *testing.T) {
 	wantFile(t, alice, whole, b)
 }
 
-// ending ends a context when it is read.
-type ending struct{ end func() }
+// ending does something when it is read.
+type ending struct{ then func() }
 
 func (e ending) Read([]byte) (int, error) {
-	e.end()
+	e.then()
 	return 0, io.EOF
 }
 

@@ -145,7 +145,7 @@ func (h *Hub) grantPayload(ctx context.Context, p *Permission) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Objects, err = h.withParts(ctx, k, p.Objects); err != nil {
+	if p.Objects, err = h.withParts(ctx, k, wire, p.Objects); err != nil {
 		return nil, err
 	}
 	m := permissionMembers{

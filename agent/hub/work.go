@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/cofferhq/coffer"
 )
@@ -139,6 +140,93 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 // renew seals an object anew, as the others of its kind and with the salt that it has.
 func (h *Hub) renew(ctx context.Context, o *Object) error {
 	return h.replace(ctx, o, json.RawMessage(o.Value), &PutOptions{}, &origin{Author: o.UpdatedBy, At: o.UpdatedAt})
+}
+
+// files are the files of a kind: by each part that they should have, and whose it should be, the salt of the head.
+type files map[wanted]salt
+
+type wanted struct {
+	part   coffer.CommitRev
+	author string
+}
+
+// add adds an object, if it is a file.
+func (f files) add(o *Object) {
+	if o.file == nil {
+		return
+	}
+	for i := range o.file.count() {
+		f[wanted{o.file.part(i), o.Author}] = o.seal.salt
+	}
+}
+
+// orphaned is how long after the last part of a file its head is waited for.
+const orphaned = 24 * time.Hour
+
+// workOnParts seals the parts of files anew, with the salts of their heads, and removes those of which the head never
+// came. It reports whether to go on.
+func (h *Hub) workOnParts(ctx context.Context, r epochRecord, there files, p *Progress,
+	yield func(Progress, error) bool) bool {
+	type orphan struct {
+		parts []coffer.CommitRev
+		last  time.Time // when the last of them was written, as its author says
+	}
+	orphans := make(map[string]*orphan)
+	q := &coffer.ObjectQuery{NoDeleted: true, Limit: partsPage}
+	for o, err := range h.listed(ctx, p.Kind, q, nil, true) {
+		if err != nil && !errors.Is(err, coffer.Corrupt) {
+			return yield(*p, err)
+		}
+		p.Seen++
+		switch {
+		case err != nil:
+			p.Left++
+		case o.part == nil: // it only says so
+		default:
+			s, whole := there[wanted{o.ID, o.Author}]
+			if !whole {
+				s = o.seal.salt
+				lost := orphans[string(o.part.ID)]
+				if lost == nil {
+					lost = new(orphan)
+					orphans[string(o.part.ID)] = lost
+				}
+				lost.parts = append(lost.parts, o.ID)
+				if o.CreatedAt.After(lost.last) {
+					lost.last = o.CreatedAt
+				}
+			}
+			// What was handed in waits for its head, whose salt it is to have.
+			if (whole || o.seal.keyed) && (o.seal.stale(r.Epoch) || o.seal.salt != s) {
+				o.seal = under(s)
+				if err := h.renew(ctx, o); err != nil {
+					return yield(*p, err)
+				}
+				p.Done++
+			}
+		}
+		if !yield(*p, nil) {
+			return false
+		}
+	}
+	if p.Left > 0 {
+		return true // what could not be opened may be a head
+	}
+	wire, err := h.wire(ctx, p.Kind)
+	if err != nil {
+		return yield(*p, err)
+	}
+	for _, lost := range orphans {
+		if h.o.Now().Sub(lost.last) < orphaned {
+			continue
+		}
+		for _, id := range lost.parts {
+			if err := h.removePart(ctx, wire, id); err != nil {
+				return yield(*p, err)
+			}
+		}
+	}
+	return true
 }
 
 // everyOf yields the objects of a kind; of a Store, all its keys.
