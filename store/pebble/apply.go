@@ -206,6 +206,9 @@ func (s *Store) read(key []byte, decode func([]byte) error) error {
 		return failure(op, err)
 	}
 	err = decode(b)
+	if s.health.broken() { // and closing may wait for ever; see leave
+		return s.health.failure(op)
+	}
 	if closeErr := closer.Close(); closeErr != nil { // even when decoding failed: what could not be read was empty
 		err = failure(op, closeErr)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -400,3 +401,72 @@ func parse(t *testing.T, line string) (a acknowledgement) {
 }
 
 func randomText() string { return fmt.Sprintf("%x", rand.Uint64()) }
+
+// TestReaderOfABrokenStore reads a list while the engine stops for good, and to its end afterwards. The reader is the last
+// one of a state that the engine has left behind.
+func TestReaderOfABrokenStore(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		list func(*Store, coffer.VaultID) iter.Seq[error]
+	}{
+		{"Query", func(s *Store, v coffer.VaultID) iter.Seq[error] {
+			return func(yield func(error) bool) {
+				for _, err := range s.Query(t.Context(), v, coffer.Query{}) {
+					if !yield(err) {
+						return
+					}
+				}
+			}
+		}},
+		{"Changes", func(s *Store, v coffer.VaultID) iter.Seq[error] {
+			return func(yield func(error) bool) {
+				for _, err := range s.Changes(t.Context(), v, 0) {
+					if !yield(err) {
+						return
+					}
+				}
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var failing atomic.Bool
+			disk := &hookedDisk{vfs.NewCrashableMem(), func(op, name string) error {
+				if failing.Load() && op == "sync" && strings.Contains(name, "MANIFEST") {
+					return &os.PathError{Op: op, Path: name, Err: syscall.EIO}
+				}
+				return nil
+			}}
+			s := on(t, "store", Options{FS: disk})
+			v := coffer.NewVaultID()
+			for range 3 {
+				apply(t, s, putting(v, newDocument("x")))
+			}
+			next, stop := iter.Pull(c.list(s, v))
+			if err, more := next(); err != nil || !more {
+				t.Fatalf("the first: %v, %v", err, more)
+			}
+			if err := s.db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			apply(t, s, putting(v, newDocument("y")))
+			failing.Store(true)
+			if _, err := s.db.AsyncFlush(); err != nil {
+				t.Fatal(err)
+			}
+			<-s.Broken()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				defer stop()
+				for more := true; more; {
+					_, more = next()
+				}
+			}()
+			select {
+			case <-ended:
+			case <-time.After(30 * time.Second):
+				t.Fatal("the reader hangs")
+			}
+		})
+	}
+}

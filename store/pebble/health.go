@@ -126,6 +126,16 @@ func (h *health) guard(f func()) (returned bool) {
 	}
 }
 
+// leave ends the reading of a list. Who is the last to leave a state of the engine takes a lock that Fatalf may have
+// left held for ever.
+func (h *health) leave(iterators ...*engine.Iterator) {
+	h.guard(func() {
+		for _, it := range iterators {
+			_ = it.Close() // its errors were seen where it was used
+		}
+	})
+}
+
 // failure returns an error of the engine as one of ours.
 func failure(op string, err error) error {
 	kind := coffer.Unavailable

@@ -35,7 +35,7 @@ func (s *Store) Revision(
 	if err != nil {
 		return nil, failure(op, err)
 	}
-	defer it.Close()
+	defer s.health.leave(it)
 	if !it.First() {
 		if err := it.Error(); err != nil {
 			return nil, failure(op, err)

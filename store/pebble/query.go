@@ -100,6 +100,7 @@ func selectsAll(q *coffer.Query) bool { return len(q.Equals) == 0 && len(q.Has) 
 // all of its lists are at their ends.
 type view struct {
 	ctx       context.Context
+	health    *health
 	iterators []*engine.Iterator
 	used      int // of the iterators, from the front
 	err       error
@@ -110,14 +111,10 @@ func (s *Store) view(ctx context.Context, lower, upper []byte) (*view, error) {
 	if err != nil {
 		return nil, failure("pebble.Query", err)
 	}
-	return &view{ctx: ctx, iterators: []*engine.Iterator{it}}, nil
+	return &view{ctx: ctx, health: s.health, iterators: []*engine.Iterator{it}}, nil
 }
 
-func (w *view) close() {
-	for _, it := range w.iterators {
-		_ = it.Close() // its errors were seen where it was used
-	}
-}
+func (w *view) close() { w.health.leave(w.iterators...) }
 
 // iterator returns an iterator that nobody else uses.
 func (w *view) iterator() *engine.Iterator {

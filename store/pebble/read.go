@@ -81,7 +81,7 @@ func (s *Store) Changes(ctx context.Context, v coffer.VaultID, after uint64) ite
 			yield(coffer.Change{}, failure(op, err))
 			return
 		}
-		defer it.Close()
+		defer s.health.leave(it)
 		last := ^uint64(0)
 		if u, pending := s.durable.usage(v); pending {
 			last = u.Changes
