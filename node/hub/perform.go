@@ -24,7 +24,7 @@ func (v *view) Perform(ctx context.Context, owner string, a *coffer.HubAct) ([]c
 		return nil, err
 	}
 	if h != nil {
-		location, err := h.relay(ctx, a.Interface)
+		location, err := v.s.relay(ctx, h, a.Interface)
 		if err != nil {
 			return nil, err
 		}
@@ -174,14 +174,15 @@ func wanted(meta json.RawMessage) (most int64, err error) {
 	return math.MaxInt64, nil
 }
 
-// item returns an object as the verb plane shows it, without data of more than so many bytes.
+// item returns an object as the verb plane shows it, without data of more than so many bytes, or made of so many that
+// it is read on the commit plane alone.
 func (h *hub) item(ctx context.Context, r *row, most int64) (coffer.HubItem, error) {
 	i := coffer.HubItem{ID: r.Object.ID.String(), Meta: r.Object.Meta, Author: r.Object.UpdatedBy}
 	if r.Object.Withheld || r.Size > most {
 		return i, nil
 	}
 	value, err := h.value(ctx, r)
-	if err != nil {
+	if err != nil || value == nil {
 		return i, err
 	}
 	if !json.Valid(value) {
@@ -193,7 +194,11 @@ func (h *hub) item(ctx context.Context, r *row, most int64) (coffer.HubItem, err
 	return i, nil
 }
 
-// value returns the present value of an object: with most strategies, what the last commit carries.
+// maxPatches bounds the commits that are held in memory to make a value: a grantee can make very many.
+const maxPatches = 16 << 20
+
+// value returns the present value of an object: with most strategies, what the last commit carries. It is nil when it
+// is made of more than maxPatches bytes.
 func (h *hub) value(ctx context.Context, r *row) ([]byte, error) {
 	if r.Object.Strategy != merge.MergePatch {
 		k, err := h.commit(ctx, r.Object.Revision)
@@ -213,7 +218,10 @@ func (h *hub) value(ctx context.Context, r *row) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	commits := make([]*merge.Commit, len(r.arrivals))
+	if r.Size > maxPatches {
+		return nil, nil
+	}
+	commits, bytes := make([]*merge.Commit, len(r.arrivals)), 0
 	for i, a := range r.arrivals {
 		k, err := h.commit(ctx, a.rev)
 		if err != nil {
@@ -221,6 +229,9 @@ func (h *hub) value(ctx context.Context, r *row) ([]byte, error) {
 		}
 		if k == nil {
 			return nil, corrupt()
+		}
+		if bytes += size(&k.commit); bytes > 2*maxPatches { // with headers, and in base64
+			return nil, nil
 		}
 		if commits[i], err = merge.Parse(&k.commit); err != nil {
 			return nil, corrupt()
@@ -267,7 +278,7 @@ func (v *view) put(ctx context.Context, owner string, h *hub, a *coffer.HubAct) 
 			return nil, err
 		}
 		if r != nil {
-			return v.commitTo(ctx, owner, r, merge.Update, a)
+			return v.commitTo(ctx, h, r, merge.Update, a)
 		}
 	}
 	now := v.s.o.Now()
@@ -366,7 +377,7 @@ func (v *view) change(ctx context.Context, owner string, h *hub, a *coffer.HubAc
 	if r == nil || r.Object.Interface != a.Interface || r.Object.Deleted {
 		return nil, v.missing(ctx, owner, h, operation, a)
 	}
-	return v.commitTo(ctx, owner, r, operation, a)
+	return v.commitTo(ctx, h, r, operation, a)
 }
 
 // missing is the error for an object that is not there: Denied to those who could not have changed it.
@@ -389,11 +400,15 @@ func (v *view) missing(ctx context.Context, owner string, h *hub, operation stri
 	return denied()
 }
 
-// commitTo writes to an object that is there. Without a meta, it keeps what it has.
+// commitTo writes to an object that is there. Without a meta, it keeps what it has. Who may not is told nothing of the
+// object, not even that it is there.
 func (v *view) commitTo(
-	ctx context.Context, owner string, r *row, operation string, a *coffer.HubAct,
+	ctx context.Context, h *hub, r *row, operation string, a *coffer.HubAct,
 ) ([]coffer.HubItem, error) {
 	o := &r.Object
+	if _, err := v.may(ctx, h, rightFor(operation), o); err != nil {
+		return nil, err
+	}
 	if operation == merge.Update && o.Strategy == merge.MergePatch {
 		return nil, invalid("request.id", "an object of this commit strategy is changed on the commit plane")
 	}
@@ -409,13 +424,13 @@ func (v *view) commitTo(
 		at = o.UpdatedAt.Add(time.Millisecond) // or it would not count
 	}
 	c, err := v.sign(ctx, merge.Header{
-		Interface: o.Interface, Context: o.Context, Type: o.Type, Operation: operation, Strategy: o.Strategy, Sub: owner,
+		Interface: o.Interface, Context: o.Context, Type: o.Type, Operation: operation, Strategy: o.Strategy, Sub: h.owner,
 		ObjectID: o.ID.String(), CommittedAt: at,
 	}, meta, payload)
 	if err != nil {
 		return nil, err
 	}
-	drafts, err := v.write(ctx, owner, c)
+	drafts, err := v.write(ctx, h.owner, c)
 	if err != nil || operation == merge.Delete {
 		return []coffer.HubItem{}, err
 	}

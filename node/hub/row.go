@@ -161,6 +161,12 @@ func author(c *merge.Commit) string {
 	return c.Signer()
 }
 
+// vouches reports whether a commit that signer signed is the owner's, if it says so: he signed it, or this hub did for
+// him. What other hubs say that he did is their word alone.
+func (s *Service) vouches(signer, owner string) bool {
+	return signer == owner || s.o.Signer != nil && signer == s.o.Signer.DID()
+}
+
 // members are where to put members of a JSON object.
 type members map[string]any
 

@@ -17,7 +17,7 @@ const (
 )
 
 // relay returns where the verb plane of an interface is offered, "" if it is here.
-func (h *hub) relay(ctx context.Context, iface string) (string, error) {
+func (s *Service) relay(ctx context.Context, h *hub, iface string) (string, error) {
 	tag := h.tag(byCreator, coffer.ServicesInterface, relayContext, relayType, h.owner)
 	for d, err := range h.documents(ctx, []string{tag}, coffer.ObjectID{}, maxRelays) {
 		if err != nil {
@@ -28,6 +28,13 @@ func (h *hub) relay(ctx context.Context, iface string) (string, error) {
 			return "", err
 		}
 		if r.Object.Deleted || r.Object.UpdatedBy != h.owner {
+			continue
+		}
+		k, err := h.commit(ctx, r.Object.Revision)
+		if err != nil {
+			return "", err
+		}
+		if k == nil || !s.vouches(k.issuer, h.owner) {
 			continue
 		}
 		value, err := h.value(ctx, r)

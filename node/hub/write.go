@@ -150,7 +150,7 @@ func (v *view) Adopt(ctx context.Context, owner string, commits ...*coffer.Commi
 			return 0, invalid("commit.protected.interface", "no such interface")
 		case !merge.Known(m.Header.Strategy):
 			return 0, invalid("commit.protected.commit_strategy", "no such strategy")
-		case m.Header.Interface == coffer.PermissionsInterface && author(m) != owner:
+		case m.Header.Interface == coffer.PermissionsInterface && (author(m) != owner || !v.s.vouches(m.Signer(), owner)):
 			return 0, invalid("commit.protected.kid", "grants are the owner's alone")
 		}
 		if c.Withheld != nil {
