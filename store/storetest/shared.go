@@ -11,8 +11,8 @@ import (
 	"github.com/cofferhq/coffer/store"
 )
 
-// patience is how long the suite waits for what must come soon.
-const patience = 2 * time.Minute // on a machine that is busy
+// patience is how long the suite waits for what must come soon, on a machine that is busy.
+const patience = 2 * time.Minute
 
 // twin opens the store a second time, as another process would, or skips the test if it is not one to share. It is
 // closed with the test, before the other one.
