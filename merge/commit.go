@@ -33,7 +33,7 @@ const (
 	MaxPayload   = 1 << 20  // bytes of the payload, decoded
 	MaxSignature = 1 << 10  // bytes of the signature, decoded
 	MaxMeta      = 4 << 10  // bytes of "meta"
-	MaxMetaDepth = 16       // how deep "meta" may nest
+	MaxMetaDepth = 16       // how deep "meta", and the header that is not signed, may nest: answers hold them
 	MaxText      = 1 << 10  // bytes of a text in the protected header
 	MaxName      = 2 << 10  // bytes of an identifier or a key id in it
 )
@@ -123,7 +123,7 @@ func Parse(c *coffer.Commit) (*Commit, error) {
 	}
 	if c.Header != nil {
 		var open map[string]json.RawMessage
-		if len(c.Header) > MaxHeader || jose.Decode(c.Header, &open) != nil || open == nil {
+		if len(c.Header) > MaxHeader || depth(c.Header) > MaxMetaDepth || jose.Decode(c.Header, &open) != nil || open == nil {
 			return nil, fault("commit.header", "not a JSON object, or too large")
 		}
 	}

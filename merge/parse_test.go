@@ -102,6 +102,9 @@ func TestParseRefuses(t *testing.T) {
 		{"large header", func(c *coffer.Commit) {
 			c.Header = json.RawMessage(`{"a":"` + strings.Repeat("x", MaxHeader) + `"}`)
 		}, "commit.header"},
+		{"deep header", func(c *coffer.Commit) {
+			c.Header = json.RawMessage(`{"a":` + strings.Repeat("[", MaxMetaDepth) + strings.Repeat("]", MaxMetaDepth) + `}`)
+		}, "commit.header"},
 		{"not JSON", func(c *coffer.Commit) { c.Protected = encode([]byte(`{"a"`)) }, "commit.protected"},
 		{"null", func(c *coffer.Commit) { c.Protected = encode([]byte(`null`)) }, "commit.protected"},
 		{"large protected", func(c *coffer.Commit) {

@@ -159,7 +159,7 @@ func services(ctx context.Context, h coffer.Hub, r *request, _ int64) (any, erro
 			return nil, err
 		}
 		for _, i := range found {
-			a.Services = append(a.Services, jsontext.Value(i.Data))
+			a.Services = append(a.Services, shownData(i.Data))
 		}
 		if len(found) < coffer.MaxHubPage {
 			break

@@ -144,13 +144,33 @@ func requestHash(payload []byte) string {
 	return hex.EncodeToString(h[:])
 }
 
+// answerDepth is how deep an object may stand in an answer.
+const answerDepth = 4
+
+// shownData returns data as it stands in an answer. What a client would not read is a text: else whoever may leave one
+// such object would hide all those that are listed with it.
+func shownData(data json.RawMessage) jsontext.Value {
+	if data == nil {
+		return nil
+	}
+	around := func(bracket string) string { return strings.Repeat(bracket, answerDepth) }
+	if jose.Valid(data) == nil && jose.Valid([]byte(around("[")+string(data)+around("]"))) == nil {
+		return jsontext.Value(data)
+	}
+	text, err := jose.Encode(strings.ToValidUTF8(string(data), "\ufffd"))
+	if err != nil {
+		return nil // cannot be: it is UTF-8
+	}
+	return text
+}
+
 // items returns the payload of an answer.
 func items(found []coffer.HubItem, wrap bool) ([]any, error) {
 	all := make([]any, 0, len(found))
 	for i := range found {
 		one := &found[i]
 		if wrap {
-			all = append(all, wrapped{one.ID, withID(one.Meta, one.ID), jsontext.Value(one.Data), one.Author})
+			all = append(all, wrapped{one.ID, withID(one.Meta, one.ID), shownData(one.Data), one.Author})
 			continue
 		}
 		o, err := identified(one)
@@ -201,7 +221,7 @@ func withoutID(meta jsontext.Value, id string) json.RawMessage {
 // identified returns an object in the form of 2018-04: with its id as a member, and its meta if it has none.
 func identified(i *coffer.HubItem) (map[string]jsontext.Value, error) {
 	o := make(map[string]jsontext.Value)
-	if data := jsontext.Value(i.Data); data == nil {
+	if data := shownData(i.Data); data == nil {
 		// as much as is here, or was asked for
 	} else if data.Kind() != '{' {
 		o["@value"] = data
