@@ -281,8 +281,12 @@ func (e *envelope) decrypt(content []byte) (*inside, error) {
 	if err != nil {
 		return nil, errSealed
 	}
+	return parseInside(text)
+}
+
+func parseInside(text []byte) (*inside, error) {
 	var i inside
-	if jose.Decode(text, &i) != nil {
+	if jose.Decode(text, &i) != nil || i.File != nil && !i.File.valid() {
 		return nil, errSealed
 	}
 	return &i, nil

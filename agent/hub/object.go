@@ -382,9 +382,6 @@ func (h *Hub) openPayload(ctx context.Context, o *Object, c *merge.Commit) (json
 		return nil, nil, corrupt("sealed as another object, or by another author")
 	}
 	if o.file, o.part = in.File, in.Part; o.file != nil {
-		if !o.file.valid() {
-			return nil, nil, corrupt("a file that is none")
-		}
 		o.File = &FileInfo{Size: o.file.Size}
 	}
 	return in.Value, in, nil

@@ -38,6 +38,11 @@ type vectors struct {
 	Payload   string      `json:"payload"`
 	Inside    inside      `json:"inside"`
 
+	File       string `json:"file"` // under the same key and salt: the head of a file, and its part
+	FileInside inside `json:"file_inside"`
+	Part       string `json:"part"`
+	PartInside inside `json:"part_inside"`
+
 	PrivateKind kindMembers `json:"private_kind"`
 	PrivateType string      `json:"private_type"`
 
@@ -135,6 +140,23 @@ func makeVectors(t *testing.T) *vectors {
 		t.Fatal(err)
 	}
 	v.Payload = string(payload)
+	content, id := []byte("a file"), sha256.Sum256([]byte("a commit"))
+	sum := sha256.Sum256(content)
+	v.FileInside, v.PartInside = v.Inside, v.Inside
+	v.FileInside.File = &fileHead{ID: s[:], Size: int64(len(content)), Parts: id[:], Sum: sum[:]}
+	v.PartInside.Part = &filePart{ID: s[:]}
+	if v.PartInside.Value, err = json.Marshal(content); err != nil {
+		t.Fatal(err)
+	}
+	head, err := v.FileInside.sealObject(object, v.Epoch, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := v.PartInside.sealObject(object, v.Epoch, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.File, v.Part = string(head), string(part)
 	wire, err := alice.wire(ctx, v.PrivateKind.kind())
 	if err != nil {
 		t.Fatal(err)
@@ -203,19 +225,28 @@ func TestVectors(t *testing.T) {
 		}
 	}
 	alice, bob := openVector(t, v.Owner.DID, v.Owner.ring(t)), openVector(t, v.Owner.DID, v.Reader.ring(t))
-	e, err := parseEnvelope([]byte(v.Payload))
-	if err != nil || e == nil || e.epoch != v.Epoch || hex.EncodeToString(e.salt[:]) != v.Salt {
-		t.Fatalf("the payload is %+v, %v", e, err)
+	for _, c := range []struct {
+		payload string
+		inside  *inside
+	}{{v.Payload, &v.Inside}, {v.File, &v.FileInside}, {v.Part, &v.PartInside}} {
+		e, err := parseEnvelope([]byte(c.payload))
+		if err != nil || e == nil || e.epoch != v.Epoch || hex.EncodeToString(e.salt[:]) != v.Salt {
+			t.Fatalf("the payload is %+v, %v", e, err)
+		}
+		in, err := e.open(objectKey(unhexed(t, v.ObjectKey)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		same("payload", in, c.inside)
 	}
-	in, err := e.open(objectKey(unhexed(t, v.ObjectKey)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	same("payload", in, &v.Inside)
-	if e, err = parseEnvelope([]byte(v.Message)); err != nil || e == nil || e.keyed {
+	same("file", &now.FileInside, &v.FileInside)
+	same("part", &now.PartInside, &v.PartInside)
+	e, err := parseEnvelope([]byte(v.Message))
+	if err != nil || e == nil || e.keyed {
 		t.Fatalf("the message is %+v, %v", e, err)
 	}
-	if in, err = e.openFrom(ctx, alice.o.Keyring, v.Owner.DID, v.Reader.DID); err != nil {
+	in, err := e.openFrom(ctx, alice.o.Keyring, v.Owner.DID, v.Reader.DID)
+	if err != nil {
 		t.Fatal(err)
 	}
 	same("message", in, &v.MessageInside)
@@ -331,6 +362,33 @@ func FuzzEnvelope(f *testing.F) {
 		}
 		if _, err := e.openFrom(context.Background(), ring, "a", "b"); err == nil {
 			t.Error("opened by a stranger")
+		}
+	})
+}
+
+// Whatever an author sealed as a file, its parts can be counted.
+func FuzzInside(f *testing.F) {
+	for _, size := range []string{"0", "1", "393217", "6442450944", "6442450945", "-1"} {
+		f.Add([]byte(`{"owner":"a","interface":"b","context":"c","type":"d","author":"e","file":{` +
+			`"id":"AAECAwQFBgcICQoLDA0ODw==","size":` + size + `,"parts":"AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8=",` +
+			`"sum":"AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8="},"value":1}`))
+	}
+	f.Add([]byte(`{"owner":"a","interface":"b","context":"c","type":"d","author":"e","part":{"id":"","index":-1},"value":1}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		in, err := parseInside(text)
+		if err != nil || in.File == nil {
+			return
+		}
+		var size int64
+		for i := range in.File.count() {
+			n := in.File.length(i)
+			if _ = in.File.part(i); n < 1 || n > partSize {
+				t.Fatalf("part %d has %d bytes", i, n)
+			}
+			size += int64(n)
+		}
+		if size != in.File.Size {
+			t.Errorf("the parts of %d bytes have %d", in.File.Size, size)
 		}
 	})
 }
