@@ -302,7 +302,7 @@ func (p *program) jsonFrom(ctx context.Context, file string) (json.RawMessage, e
 	case err != nil:
 		return nil, explain(err, "", "cannot read %s", file)
 	case len(b) > maxHubValue:
-		return nil, failed(coffer.Exhausted, `keep it in your vault with "coffer put"`, "%s is too large for a hub", file)
+		return nil, failed(coffer.Exhausted, `keep it with --file, or in your vault with "coffer put"`, "%s is too large for a hub", file)
 	case jose.Valid(b) != nil:
 		return nil, failed(coffer.Invalid, "", "%s is no JSON", file)
 	}

@@ -31,7 +31,13 @@ type hubObject struct {
 	Sealed    bool            `json:"sealed"`
 	Strategy  string          `json:"strategy"`
 	Removed   bool            `json:"removed,omitempty"`
+	File      *hubBytes       `json:"file,omitempty"`
 	Value     json.RawMessage `json:"value,omitempty"`
+}
+
+// hubBytes is how results describe what was kept with an object.
+type hubBytes struct {
+	Size int64 `json:"size"`
 }
 
 func newHubObject(h *hub.Hub, o *hub.Object) hubObject {
@@ -40,6 +46,9 @@ func newHubObject(h *hub.Hub, o *hub.Object) hubObject {
 		ID: o.ID.String(), Interface: k.Interface, Context: k.Context, Type: k.Type, Author: o.Author, Created: o.CreatedAt,
 		UpdatedBy: o.UpdatedBy, Updated: o.UpdatedAt, Title: o.Title, Tags: o.Tags, Public: o.Public, Sealed: o.Sealed,
 		Strategy: o.Strategy, Removed: o.Deleted, Value: o.Value,
+	}
+	if o.File != nil {
+		r.File = &hubBytes{o.File.Size}
 	}
 	if !k.Private {
 		r.URI = hub.URI{Owner: h.Owner(), Interface: k.Interface, Context: k.Context, Type: k.Type, ID: o.ID}.String()
@@ -63,6 +72,9 @@ func (o *owner) cells(ctx context.Context, object *hub.Object) []string {
 		what = "(removed)"
 	case what == "":
 		what = gist(object.Value)
+	}
+	if object.File != nil {
+		what += "  " + bytesText(object.File.Size)
 	}
 	if object.Public {
 		what += "  (public)"
@@ -193,9 +205,13 @@ func (o *owner) object(ctx context.Context, h *hub.Hub, k hub.Kind, text string)
 	}
 	object, err := h.Object(ctx, k, id)
 	if errors.Is(err, coffer.NotExist) {
-		return nil, failed(coffer.NotExist, `see what there is with "coffer hub ls"`, "there is no such object of this kind")
+		return nil, errNoObject()
 	}
 	return object, o.explainHub(h, err, "cannot get the object")
+}
+
+func errNoObject() error {
+	return failed(coffer.NotExist, `see what there is with "coffer hub ls"`, "there is no such object of this kind")
 }
 
 // wrote tells what became of an object.
