@@ -106,7 +106,7 @@ func (s *Store) Stats(ctx context.Context) (all store.Stats, err error) {
 	if err != nil {
 		return store.Stats{}, failure(op, err)
 	}
-	defer it.Close()
+	defer s.health.leave(it)
 	for more := it.First(); more; {
 		if err := ctx.Err(); err != nil {
 			return store.Stats{}, coffer.E(op, coffer.Unavailable, err)
@@ -136,8 +136,20 @@ func (s *Store) Stats(ctx context.Context) (all store.Stats, err error) {
 	if err := it.Error(); err != nil {
 		return store.Stats{}, failure(op, err)
 	}
-	m := s.db.Metrics()
+	m, err := s.metrics(op)
+	if err != nil {
+		return store.Stats{}, err
+	}
 	all.Disk = int64(m.DiskSpaceUsage())
 	all.Memory = m.BlockCache.Size + m.FileCache.Size + int64(m.MemTable.Size+m.MemTable.ZombieSize)
 	return all, nil
+}
+
+// metrics returns what the engine counts.
+func (s *Store) metrics(op string) (*engine.Metrics, error) {
+	var m *engine.Metrics
+	if !s.health.guard(func() { m = s.db.Metrics() }) {
+		return nil, s.health.failure(op)
+	}
+	return m, nil
 }

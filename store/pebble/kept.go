@@ -115,10 +115,13 @@ const (
 // would do so only as more is written.
 func (s *Store) reclaim(ctx context.Context, op string) error {
 	dead := s.dead.Load()
-	if dead < muchDead || dead < int64(s.db.Metrics().DiskSpaceUsage())/oneDead {
+	if dead < muchDead {
 		return nil
 	}
-	var err error
+	m, err := s.metrics(op)
+	if err != nil || dead < int64(m.DiskSpaceUsage())/oneDead {
+		return err
+	}
 	if !s.health.guard(func() { err = s.db.Compact(ctx, []byte{0}, []byte{0xff}, false) }) {
 		return s.health.failure(op)
 	}
@@ -154,7 +157,7 @@ func (s *Store) due(op string, from, end []byte) (c *call, next []byte, err erro
 	if err != nil {
 		return nil, nil, failure(op, err)
 	}
-	defer it.Close()
+	defer s.health.leave(it)
 	places := make(map[object]int)
 	n := 0
 	for more := it.First(); more && n < maxForget; more = it.Next() {
