@@ -507,6 +507,87 @@ func (e ending) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
+// What an author says of a file that is not so is found out.
+func TestFileThatIsNone(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	h := w.open("alice", "alice")
+	b := noise(2*partSize + 3)
+	good, salt := hub.FileOf(must(h.Object(ctx, pictures, putFile(t, h, "x", b, nil)))(t))
+	other, _ := hub.FileOf(must(h.Object(ctx, pictures, putFile(t, h, "y", b, nil)))(t))
+	for name, change := range map[string]func(f *hub.ForgedFile){
+		"as it is":             func(*hub.ForgedFile) {},
+		"another sum":          func(f *hub.ForgedFile) { f.Sum = make([]byte, 32) },
+		"another id":           func(f *hub.ForgedFile) { f.ID = make([]byte, 16) },
+		"a part twice":         func(f *hub.ForgedFile) { f.Parts[1] = f.Parts[0] },
+		"another order":        func(f *hub.ForgedFile) { f.Parts[1], f.Parts[0] = f.Parts[0], f.Parts[1] },
+		"a part of another":    func(f *hub.ForgedFile) { f.Parts[1] = other.Parts[1] },
+		"no such part":         func(f *hub.ForgedFile) { f.Parts[1][0]++ },
+		"longer":               func(f *hub.ForgedFile) { f.Size++ },
+		"shorter":              func(f *hub.ForgedFile) { f.Size-- },
+		"fewer parts":          func(f *hub.ForgedFile) { f.Parts = f.Parts[:2] },
+		"too many parts":       func(f *hub.ForgedFile) { f.Parts = append(f.Parts, f.Parts[0]) },
+		"negative":             func(f *hub.ForgedFile) { f.Size, f.Parts = -1, nil },
+		"too large":            func(f *hub.ForgedFile) { f.Size, f.Parts = 1<<62, nil },
+		"nothing of it":        func(f *hub.ForgedFile) { f.Size, f.Parts = 0, nil },
+		"a short id":           func(f *hub.ForgedFile) { f.ID = f.ID[:15] },
+		"an object, no part":   func(f *hub.ForgedFile) { f.Parts[0] = must(h.Put(ctx, pictures, "x", nil))(t) },
+		"an object of another": func(f *hub.ForgedFile) { f.Parts[0] = must(h.Put(ctx, playlists, "x", nil))(t) },
+	} {
+		f := good
+		f.Parts = slices.Clone(good.Parts)
+		change(&f)
+		id := must(f.Forge(ctx, h, pictures, salt))(t)
+		got, err := readFile(ctx, h, id)
+		switch {
+		case name == "as it is":
+			if err != nil || !bytes.Equal(got, b) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case !errors.Is(err, coffer.Corrupt) || len(got) >= len(b):
+			t.Errorf("%s: read %d bytes, %v", name, len(got), err)
+		}
+	}
+}
+
+// Nobody has the owner remove, grant or seal what is another's by calling it his file.
+func TestFileOfOthersParts(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice, bob := w.open("alice", "alice"), w.open("bob", "alice")
+	b := noise(partSize + 1)
+	hers := putFile(t, alice, "x", b, nil)
+	second := putFile(t, alice, "y", b, nil)
+	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: pictures, Allow: "CRU-"}))(t)
+	w.advance(2 * time.Second)
+	f, salt := hub.FileOf(must(bob.Object(ctx, pictures, hers))(t))
+	f.Parts = append(f.Parts[:1], hers)
+	his := must(f.Forge(ctx, bob, pictures, salt))(t)
+	if err := f.ForgeOver(ctx, bob, pictures, second); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []coffer.CommitRev{his, second} {
+		_, err := readFile(ctx, alice, id)
+		want(t, err, coffer.Corrupt)
+		must(alice.Grant(ctx, hub.Permission{
+			Grantee: w.ring("carol").DID(), Kind: pictures, Allow: "-RUD", Objects: []coffer.CommitRev{id},
+		}))(t)
+	}
+	w.advance(2 * time.Second)
+	carol := w.open("carol", "alice")
+	for _, id := range append(f.Parts, hers) {
+		want(t, carol.Remove(ctx, pictures, id), coffer.Denied)
+	}
+	work(t, alice, pictures)
+	for _, id := range []coffer.CommitRev{his, second} {
+		if err := alice.Remove(ctx, pictures, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantFile(t, alice, hers, b)
+	if heads, parts := kept(t, w, "alice"); len(heads) != 1 || len(parts) != 2 {
+		t.Errorf("there are %d heads and %d parts", len(heads), len(parts))
+	}
+}
+
 // Who changes the value of another's file leaves the bytes as they are.
 func TestFileChangedByAnother(t *testing.T) {
 	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()

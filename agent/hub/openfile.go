@@ -58,7 +58,10 @@ func (h *Hub) OpenFile(ctx context.Context, k Kind, id coffer.CommitRev) (*File,
 		return nil, err
 	}
 	f := &File{Object: o, h: h, wire: wire, ctx: ctx, sum: sha256.New()}
-	return f, f.check()
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // Read implements [io.Reader].
