@@ -218,6 +218,10 @@ func (m *Message) Into(v any) error {
 
 // Inbox yields the messages that were left for the owner and are not done, in the order in which they came; with all,
 // those that are done, too.
+//
+// An error that comes with a message is about that one, and the sequence goes on: Unavailable when the identity of who
+// is said to have sent it cannot be reached now, Corrupt when he did not, or is no more. Such a message has no value, and
+// all that it says of itself is the hub's word; but it can be discarded.
 func (h *Hub) Inbox(ctx context.Context, all bool) iter.Seq2[*Message, error] {
 	filter := "NOT meta.state:" + Done
 	if all {
@@ -225,7 +229,7 @@ func (h *Hub) Inbox(ctx context.Context, all bool) iter.Seq2[*Message, error] {
 	}
 	return func(yield func(*Message, error) bool) {
 		for m, err := range h.messages(ctx, filter) {
-			if err == nil && m.State == Done && !all {
+			if m != nil && m.State == Done && !all {
 				continue
 			}
 			if !yield(m, err) {
@@ -259,16 +263,20 @@ func (h *Hub) messages(ctx context.Context, filter string) iter.Seq2[*Message, e
 		}
 		for r, err := range h.pages(ctx, &q, nil) {
 			var m *Message
-			if err == nil {
-				if r.Deleted {
-					continue
-				}
+			var of *claim
+			switch {
+			case errors.As(err, &of) && of.record.Created.Header.Interface == coffer.ActionsInterface:
+				m, err = h.claimed(of.record), of.error
+			case err != nil:
+			case r.Deleted:
+				continue
+			default:
 				m, err = h.message(ctx, r)
 			}
 			if err == nil {
 				list = append(list, m)
 			}
-			if (err != nil || len(list) == locatedAtOnce) && !flush() || err != nil && !yield(nil, err) {
+			if (err != nil || len(list) == locatedAtOnce) && !flush() || err != nil && !yield(m, err) {
 				return
 			}
 		}
@@ -279,19 +287,23 @@ func (h *Hub) messages(ctx context.Context, filter string) iter.Seq2[*Message, e
 // locatedAtOnce is how many messages' parents and threads are looked up at a time.
 const locatedAtOnce = coffer.MaxQueryIDs / 2
 
-// Message returns one message. NotExist if there is none.
+// Message returns one message. NotExist if there is none; the other errors are as for [Hub.Inbox].
 func (h *Hub) Message(ctx context.Context, id coffer.CommitRev) (*Message, error) {
 	if err := h.own("inbox"); err != nil {
 		return nil, err
 	}
 	list, failed, err := h.records(ctx, []coffer.CommitRev{id})
-	switch {
+	switch r := list; {
 	case err != nil:
 		return nil, err
-	case failed[0] != nil:
-		return nil, failed[0]
-	case list[0] == nil || list[0].Deleted || list[0].Created.Header.Interface != coffer.ActionsInterface:
+	case r[0] == nil:
 		return nil, coffer.Errorf("inbox", coffer.NotExist, "no such message")
+	case failed[0] != nil && r[0].State == nil:
+		return nil, failed[0]
+	case r[0].Deleted || r[0].Created.Header.Interface != coffer.ActionsInterface:
+		return nil, coffer.Errorf("inbox", coffer.NotExist, "no such message")
+	case failed[0] != nil:
+		return h.claimed(r[0]), failed[0]
 	}
 	m, err := h.message(ctx, list[0])
 	if err != nil {
@@ -346,14 +358,21 @@ func (h *Hub) locate(ctx context.Context, known map[coffer.CommitRev]Kind, list 
 	return nil
 }
 
-// message opens what a sender signed. What the owner wrote later says only how far he is with it.
-func (h *Hub) message(ctx context.Context, r *record) (*Message, error) {
+// claimed returns a message without what is in it.
+func (h *Hub) claimed(r *record) *Message {
 	c := &r.Created.Header
 	k := Kind{Interface: c.Interface, Context: c.Context, Type: c.Type}
-	m := &Message{
-		URI:  URI{Owner: h.o.Owner, Interface: k.Interface, Context: k.Context, Type: k.Type, ID: r.Object},
-		From: r.Created.Signer(), At: c.CommittedAt, Kind: k, State: New, record: r,
+	u := URI{Owner: h.o.Owner, Interface: k.Interface, Context: k.Context, Type: k.Type, ID: r.Object}
+	return &Message{
+		URI: u, From: r.Created.Signer(), At: c.CommittedAt, Kind: k, State: New, Thread: u, Unreadable: true, record: r,
 	}
+}
+
+// message opens what a sender signed. What the owner wrote later says only how far he is with it.
+func (h *Hub) message(ctx context.Context, r *record) (*Message, error) {
+	m := h.claimed(r)
+	m.Unreadable = false
+	c, k := &r.Created.Header, m.Kind
 	said := metaOf(c.Meta)
 	m.Parent, m.Thread = h.unlink(said.Parent), h.unlink(said.Thread)
 	if r.Latest.Signer() == h.o.Owner {
@@ -402,8 +421,13 @@ func (h *Hub) mark(ctx context.Context, m *Message, state string) error {
 	return err
 }
 
-// Discard removes a message.
-func (h *Hub) Discard(ctx context.Context, m *Message) error { return h.Remove(ctx, m.Kind, m.URI.ID) }
+// Discard removes a message, whatever it is.
+func (h *Hub) Discard(ctx context.Context, m *Message) error {
+	if m.record == nil {
+		return coffer.Errorf("inbox", coffer.Invalid, "a copy is not in the inbox")
+	}
+	return h.remove(ctx, m.record)
+}
 
 // sentKind holds the copies of what the owner sent to others.
 var sentKind = Kind{Interface: coffer.CollectionsInterface, Context: ownContext, Type: "Sent", Private: true}
@@ -463,7 +487,7 @@ func (h *Hub) Thread(ctx context.Context, thread URI) ([]*Message, error) {
 	same := func(u URI) bool { return u.Owner == thread.Owner && u.ID == thread.ID }
 	id := thread.ID.String()
 	for m, err := range h.messages(ctx, "meta.thread:"+id+" OR id:"+id) {
-		if errors.Is(err, coffer.Corrupt) {
+		if m != nil && err != nil || errors.Is(err, coffer.Corrupt) {
 			continue
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -230,7 +231,7 @@ func TestAnswersToNothing(t *testing.T) {
 		list := inbox(t, shop, false)
 		return list[len(list)-1]
 	}
-	const context = "schema.identity.foundation/0.1"
+	const about = "schema.identity.foundation/0.1"
 	for name, one := range map[string]struct {
 		from  string
 		value any
@@ -247,7 +248,7 @@ func TestAnswersToNothing(t *testing.T) {
 			"alice", claims("alice", map[string]any{"iss": alice.Owner(), "nonce": "one"}), coffer.Corrupt,
 		},
 	} {
-		a := hub.Action{Context: context, Type: hub.PermissionResponseAction, Value: one.value}
+		a := hub.Action{Context: about, Type: hub.PermissionResponseAction, Value: one.value}
 		must(w.open(one.from, "shop").Send(ctx, a, nil))(t)
 		if got, err := asked.PermissionAnswer(ctx, last()); got != nil || !errors.Is(err, one.kind) {
 			t.Errorf("%s: %+v, %v", name, got, err)
@@ -257,13 +258,13 @@ func TestAnswersToNothing(t *testing.T) {
 	must(shop.Reply(ctx, w.open("shop", "alice"), true1, hub.Action{Type: "x", Value: 1}, nil))(t)
 	list := inbox(t, alice, false)
 	must(alice.Reply(ctx, w.open("alice", "shop"), list[len(list)-1], hub.Action{
-		Context: context, Type: hub.PermissionResponseAction, Value: claims("alice", response("alice", "shop", "one")),
+		Context: about, Type: hub.PermissionResponseAction, Value: claims("alice", response("alice", "shop", "one")),
 	}, nil))(t)
 	_, err = asked.PermissionAnswer(ctx, last())
 	want(t, err, coffer.NotExist)
 	// Bob agrees to what Alice was asked.
 	must(w.open("bob", "shop").Send(ctx, hub.Action{
-		Context: context, Type: hub.ConsentAttestationAction, Value: hub.Attestation{Nonce: "two", Consent: true},
+		Context: about, Type: hub.ConsentAttestationAction, Value: hub.Attestation{Nonce: "two", Consent: true},
 	}, nil))(t)
 	_, _, err = asked.Consent(last())
 	want(t, err, coffer.NotExist)
@@ -306,6 +307,65 @@ func TestKindsOfParents(t *testing.T) {
 	}
 	if m := must(alice.Message(ctx, c.Rev()))(t); m.Parent != first || m.Thread != m.URI {
 		t.Errorf("a claim: thread %v, parent %v", m.Thread, m.Parent)
+	}
+}
+
+// deaf cannot find the keys of some.
+type deaf struct {
+	hub.Resolver
+	lost map[string]coffer.Kind // by identifier
+}
+
+func (d *deaf) MessageKey(ctx context.Context, keyID, alg string, p coffer.Purpose) (coffer.Verifier, error) {
+	did, _, _ := strings.Cut(keyID, "#")
+	if kind, lost := d.lost[did]; lost {
+		return nil, coffer.Errorf("key", kind, "lost")
+	}
+	return d.Resolver.MessageKey(ctx, keyID, alg, p)
+}
+
+// TestSendersWhoAreGone has the identities of senders vanish after they left something. The others' messages are read, and
+// theirs can be put away.
+func TestSendersWhoAreGone(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	w.begin("alice")
+	d := &deaf{w.resolver, make(map[string]coffer.Kind)}
+	alice := w.open("alice", "alice", func(o *hub.Options) { o.Resolver = d })
+	for _, name := range []string{"bob", "carol", "dave"} {
+		must(w.open(name, "alice").Send(ctx, hub.Action{Type: "AskAction", Value: name}, nil))(t)
+	}
+	d.lost[w.ring("bob").DID()], d.lost[w.ring("carol").DID()] = coffer.Unavailable, coffer.NotExist
+	read := func() (good int, bad []*hub.Message) {
+		for m, err := range alice.Inbox(ctx, false) {
+			switch {
+			case err == nil:
+				good++
+			case m == nil || m.Value != nil || !errors.Is(err, coffer.Unavailable) && !errors.Is(err, coffer.Corrupt):
+				t.Fatalf("%+v, %v", m, err)
+			default:
+				bad = append(bad, m)
+			}
+		}
+		return good, bad
+	}
+	good, bad := read()
+	if good != 1 || len(bad) != 2 {
+		t.Fatalf("%d messages, and %d that are not sure", good, len(bad))
+	}
+	for _, m := range bad {
+		if _, err := alice.Thread(ctx, m.URI); err != nil {
+			t.Errorf("the thread: %v", err)
+		}
+		one, err := alice.Message(ctx, m.URI.ID)
+		if one == nil || one.Value != nil || err == nil {
+			t.Errorf("alone: %+v, %v", one, err)
+		}
+		if err := alice.Discard(ctx, one); err != nil {
+			t.Errorf("discard: %v", err)
+		}
+	}
+	if good, bad = read(); good != 1 || len(bad) != 0 {
+		t.Errorf("%d messages, and %d that are not sure", good, len(bad))
 	}
 }
 

@@ -51,7 +51,7 @@ type record struct {
 const maxPages = 10_000
 
 // records returns verified records of objects, nil for those of which the hub has no commits. An error that is of one
-// object alone is in its place among the errors.
+// object alone is in its place among the errors; the record says then what is claimed, if it has a State.
 func (h *Hub) records(ctx context.Context, ids []coffer.CommitRev) ([]*record, []error, error) {
 	at := make(map[coffer.CommitRev]int, len(ids))
 	for i, id := range ids {
@@ -76,9 +76,8 @@ func (h *Hub) records(ctx context.Context, ids []coffer.CommitRev) ([]*record, [
 			if !asked {
 				return nil, nil, corrupt("a commit of another object than was asked for")
 			}
-			if m, err = verify(ctx, h.o.Resolver, c); err != nil {
+			if _, err := verify(ctx, h.o.Resolver, c); err != nil {
 				failed[i] = err
-				continue
 			}
 			if list[i] == nil {
 				list[i] = new(record)
@@ -93,18 +92,26 @@ func (h *Hub) records(ctx context.Context, ids []coffer.CommitRev) ([]*record, [
 		}
 	}
 	for i, r := range list {
-		if r == nil || failed[i] != nil {
+		if r == nil {
 			continue
 		}
 		var err error
 		if r.State, err = merge.Of(r.commits); err != nil {
 			failed[i] = corrupt("commits that do not go together")
 		} else if r.Created.Header.Sub != h.o.Owner {
-			failed[i] = corrupt("an object of another owner than was asked for")
+			r.State, failed[i] = nil, corrupt("an object of another owner than was asked for")
 		}
 	}
 	return list, failed, nil
 }
+
+// A claim is an error of one object alone: nobody but the hub says what is in its record.
+type claim struct {
+	record *record
+	error
+}
+
+func (c *claim) Unwrap() error { return c.error }
 
 // is reports whether the object is of a kind, as the hub sees it.
 func (r *record) is(k Kind) bool {
@@ -149,6 +156,9 @@ func (h *Hub) pages(ctx context.Context, q *coffer.ObjectQuery, watermark *strin
 				default:
 					r.used = p.Objects[i].Used
 					err = answers(r, &p.Objects[i], q)
+				}
+				if err != nil && r != nil && r.State != nil {
+					err = &claim{r, err}
 				}
 				if err != nil {
 					r = nil

@@ -33,9 +33,9 @@ func (c *doneCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	for _, text := range c.ID {
-		m, err := o.received(ctx, h, text)
-		if err != nil {
-			return err
+		m, unknown := o.received(ctx, h, text)
+		if m == nil || unknown != nil && !c.Discard {
+			return unknown
 		}
 		state := hub.Done
 		if c.Discard {
@@ -49,7 +49,7 @@ func (c *doneCommand) Run(ctx context.Context, p *program) error {
 		if p.Quiet && !p.JSON {
 			continue
 		}
-		d := (&reading{owner: o, h: h}).message(ctx, m)
+		d := (&reading{owner: o, h: h}).message(ctx, m, unknown)
 		d.State = state
 		if err := p.result(d, "%s %s  %s", state, short(m.URI.ID), printable(d.who())); err != nil {
 			return err

@@ -149,8 +149,22 @@ func problemText(err error) string {
 // stateSent is the state of the owner's own messages.
 const stateSent = "sent"
 
-// message describes a message.
-func (r *reading) message(ctx context.Context, m *hub.Message) message {
+// unsure describes a message of which it is not known who sent it: nothing of what it says of itself is believed, and no
+// name of a contact is put to it.
+func unsure(m *hub.Message, err error) message {
+	verified := false
+	return message{
+		ID: m.URI.ID.String(), URI: m.URI.String(), From: m.From, Sent: m.At, Context: m.Kind.Context, Type: m.Kind.Type,
+		State: m.State, Says: "left something, and it is not sure who did", Thread: m.Thread.ID.String(),
+		Unreadable: true, Verified: &verified, Problem: problemText(err),
+	}
+}
+
+// message describes a message, of which err says why it is not known who sent it.
+func (r *reading) message(ctx context.Context, m *hub.Message, err error) message {
+	if err != nil {
+		return unsure(m, err)
+	}
 	c, is := r.check(ctx, m)
 	d := message{
 		ID: m.URI.ID.String(), URI: m.URI.String(), From: m.From, Sent: m.At, Context: m.Kind.Context, Type: m.Kind.Type,
@@ -221,15 +235,15 @@ func (c *inboxCommand) Run(ctx context.Context, p *program) error {
 	r := &reading{owner: o, h: h}
 	var bad unopened
 	for m, err := range h.Inbox(ctx, c.All) {
-		if errors.Is(err, coffer.Corrupt) {
+		if m == nil && errors.Is(err, coffer.Corrupt) {
 			bad.corrupt++
 			continue
 		}
-		if err != nil {
+		if m == nil {
 			return o.explainHub(h, err, "cannot look into the inbox")
 		}
 		bad.some = true
-		d := r.message(ctx, m)
+		d := r.message(ctx, m, err)
 		if err := t.row(d, short(m.URI.ID), timeText(d.Sent), d.who(), d.state(), cut(d.Says)); err != nil {
 			return err
 		}
@@ -268,7 +282,7 @@ func (o *owner) thread(ctx context.Context, h *hub.Hub, text string) error {
 	}
 	r := &reading{owner: o, h: h}
 	for _, m := range list {
-		d := r.message(ctx, m)
+		d := r.message(ctx, m, nil)
 		if m.State == hub.New {
 			if err := h.Seen(ctx, m); err != nil {
 				return o.explainHub(h, err, "cannot note that it was seen")
@@ -290,15 +304,15 @@ func (o *owner) thread(ctx context.Context, h *hub.Hub, text string) error {
 	return nil
 }
 
-// received returns a message of the inbox by its id.
+// received returns a message of the inbox by its id; with an error, too, if it is one that can be discarded alone.
 func (o *owner) received(ctx context.Context, h *hub.Hub, text string) (*hub.Message, error) {
 	const see = `see "coffer inbox --all"`
 	id, err := oneID(text, see, func(yield func(coffer.CommitRev, error) bool) {
 		for m, err := range h.Inbox(ctx, true) {
-			if errors.Is(err, coffer.Corrupt) {
+			if m == nil && errors.Is(err, coffer.Corrupt) {
 				continue
 			}
-			if err != nil {
+			if m == nil {
 				yield(coffer.CommitRev{}, o.explainHub(h, err, "cannot look into the inbox"))
 				return
 			}
@@ -314,5 +328,5 @@ func (o *owner) received(ctx context.Context, h *hub.Hub, text string) (*hub.Mes
 	if errors.Is(err, coffer.NotExist) {
 		return nil, failed(coffer.NotExist, see, "there is no such message")
 	}
-	return m, o.explainHub(h, err, "cannot read the message")
+	return m, o.explainHub(h, err, "it is not sure who left the message")
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/hub"
 	"github.com/cofferhq/coffer/grant"
 )
@@ -80,6 +81,15 @@ func TestSayChecked(t *testing.T) {
 		if got := say(m, &c.checked); got != c.want {
 			t.Errorf("%s: %q, want %q", c.kind, got, c.want)
 		}
+	}
+}
+
+// TestUnsure describes a message of which it is not known who sent it: not even the name of a contact stands there.
+func TestUnsure(t *testing.T) {
+	m := &hub.Message{From: "did:web:bob.example", State: hub.New, Value: json.RawMessage(`{"text":"hello"}`)}
+	d := (&reading{}).message(t.Context(), m, coffer.Errorf("key", coffer.Unavailable, "no answer"))
+	if d.state() != "new, NOT verified" || d.who() != m.From || d.Value != nil || d.Problem != "it cannot be found out now" {
+		t.Errorf("%+v", d)
 	}
 }
 
