@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -84,6 +85,42 @@ func ExampleHub_Grant() {
 	// Bob reads map[collar:38] <nil>
 	// done 1 of 1 <nil>
 	// Bob reads no more: true
+}
+
+// A file is an object with bytes, as many as there are.
+func ExampleHub_PutFile() {
+	ctx := context.Background()
+	w, end := exampleHubs()
+	defer end()
+	h := w.open("ada", "ada")
+
+	films := hub.Kind{Context: "schema.org", Type: "VideoObject"}
+	source := io.LimitReader(zeros{}, 1_000_000)
+	id, err := h.PutFile(ctx, films, map[string]string{"name": "Rain"}, source, nil)
+	if err != nil {
+		panic(err)
+	}
+	f, err := h.OpenFile(ctx, films, id)
+	if err != nil {
+		panic(err)
+	}
+	defer f.Close()
+	fmt.Println(string(f.Object.Value), f.Object.File.Size)
+	if _, err := f.Seek(-3, io.SeekEnd); err != nil { // fetches the last part alone
+		panic(err)
+	}
+	b, err := io.ReadAll(f)
+	fmt.Println(b, err)
+	// Output:
+	// {"name":"Rain"} 1000000
+	// [0 0 0] <nil>
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
 
 // A second look fetches only what changed.

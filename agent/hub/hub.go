@@ -10,6 +10,8 @@
 // identifier. A [Hub] is one owner's hub as one identity sees it: to read somebody else's, open it with the other's
 // identifier as the Owner.
 //
+// Values are of some 780 kB at most. What is longer, or no JSON, is kept beside a value as a file ([Hub.PutFile]).
+//
 // # What is checked
 //
 // Whatever a hub answers is checked before it is used: each commit's form and signature, that it belongs to the object,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -60,7 +61,7 @@ func (s *hubSource) described(k hub.Kind) any {
 // putFile keeps an object with its bytes.
 func (p *program) putFile(ctx context.Context, h *hub.Hub, k hub.Kind, value any, s *hubSource,
 	o *hub.PutOptions) (coffer.CommitRev, error) {
-	bar := p.progress(s.name, s.size)
+	bar := p.progress(cmp.Or(s.name, kindText(k)), s.size)
 	defer bar.done()
 	var before int64
 	o.Progress = func(done int64) {

@@ -16,7 +16,8 @@ type hubWorkCommand struct {
 func (hubWorkCommand) Help() string {
 	return `Ends permissions that have expired, encrypts anew what others could read, and sends the keys of what is new to those who
 may read it: to readers of single objects, of what a filter matches, or of what others left. It may be interrupted at
-any time, and goes on the next time, on whichever device.
+any time, and goes on the next time, on whichever device. Of kinds that you name, what is left of files that never came
+whole is removed after a day.
 
 Examples:
   coffer hub work
