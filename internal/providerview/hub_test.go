@@ -2,6 +2,7 @@ package providerview
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -195,10 +196,11 @@ func (p *provider) tellsNobody() {
 	}
 }
 
-// TestH45Insert follows one object from its insertion: it gets an id and a wrapper with its key and cache-intent, it is
-// encrypted for those with the right to read, and it is the same in another instance. It comes there by export and
-// import: instances do not send each other objects by themselves.
-func TestH45Insert(t *testing.T) {
+// TestH22H45TwoInstances follows one object from its insertion: it gets an id and a wrapper with its key and
+// cache-intent, it is encrypted for those with the right to read, and it is the same in another instance. It comes there
+// by export and import: instances do not send each other objects by themselves. Then the first instance is killed, and
+// who was at work there goes on at the other.
+func TestH22H45TwoInstances(t *testing.T) {
 	t.Parallel()
 	p, ctx := newProvider(t), t.Context()
 	alice, bob, carol := keyring.Generate(), keyring.Generate(), keyring.Generate()
@@ -277,4 +279,69 @@ func TestH45Insert(t *testing.T) {
 			t.Errorf("who may not read does at instance %d: %v", i, err)
 		}
 	}
+
+	resolver, err := ident.New(ident.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := services{resolver, map[string]string{}}
+	var instances []string
+	for _, at := range []*provider{p, second} {
+		said, err := apihub.Describe(ctx, nil, at.url+"/.identity")
+		if err != nil {
+			t.Fatal(err)
+		}
+		instances = append(instances, said.Own())
+		services.of[said.Own()] = fmt.Sprintf(`{"locations":[%q]}`, said.Endpoint)
+	}
+	services.of[alice.DID()] = fmt.Sprintf(`{"instances":[%q,%q]}`, instances[0], instances[1])
+	both, err := hub.Dial(ctx, services, alice.DID(), func(_ context.Context, e hub.Endpoint) (coffer.Hub, error) {
+		return apihub.NewClient(apihub.ClientOptions{
+			URL: e.URL, Hub: e.Host, Others: e.Others, Requester: apihub.KeyringRequester(alice), Key: resolver.MessageKey,
+			Now: time.Now,
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := hub.Open(hub.Options{Hub: both, Keyring: alice, Resolver: resolver})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mine.Replace(ctx, kind, id, map[string]string{"name": "first"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.stopped = true
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Wait()
+	got, err := hub.Get[map[string]string](ctx, mine, kind, id)
+	if err != nil || got["name"] != value["name"] { // what was written last, the other was not sent
+		t.Errorf("after the first was killed: %v, %v", got, err)
+	}
+	if err := mine.Replace(ctx, kind, id, map[string]string{"name": "second"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err = hub.Get[map[string]string](ctx, second.hub(bob, alice.DID()), kind, id)
+	if err != nil || got["name"] != "second" {
+		t.Errorf("what was written after the first was killed: %v, %v", got, err)
+	}
+}
+
+// services are a resolver of identities whose documents say of what hub service they are.
+type services struct {
+	coffer.Resolver
+	of map[string]string // endpoints, by identifier
+}
+
+// Resolve implements [coffer.Resolver].
+func (s services) Resolve(ctx context.Context, did string) (*coffer.Identity, error) {
+	found, err := s.Resolver.Resolve(ctx, did)
+	if err != nil {
+		return nil, err
+	}
+	with := *found
+	with.Document = []byte(`{"service":[{"type":"IdentityHub","serviceEndpoint":` + s.of[did] + `}]}`)
+	return &with, nil
 }
