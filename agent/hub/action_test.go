@@ -316,6 +316,13 @@ type deaf struct {
 	lost map[string]coffer.Kind // by identifier
 }
 
+func (d *deaf) Resolve(ctx context.Context, id string) (*coffer.Identity, error) {
+	if kind, lost := d.lost[id]; lost {
+		return nil, coffer.Errorf("resolve", kind, "lost")
+	}
+	return d.Resolver.Resolve(ctx, id)
+}
+
 func (d *deaf) MessageKey(ctx context.Context, keyID, alg string, p coffer.Purpose) (coffer.Verifier, error) {
 	did, _, _ := strings.Cut(keyID, "#")
 	if kind, lost := d.lost[did]; lost {
@@ -401,4 +408,67 @@ func TestAttestationInOneThread(t *testing.T) {
 	}
 	_, err := alice.Consent(ctx, atBank, inbox(t, bank, true)[0], true, nil)
 	want(t, err, coffer.Invalid)
+}
+
+// TestWorkDespiteWhoIsGone has one who could write make his identity unreachable once he is revoked: what he left must
+// not keep the rest under keys that he has.
+func TestWorkDespiteWhoIsGone(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	d := &deaf{w.resolver, make(map[string]coffer.Kind)}
+	alice := w.open("alice", "alice", func(o *hub.Options) { o.Resolver = d })
+	must(alice.Put(ctx, playlists, playlist{Name: "first"}, nil))(t)
+	all := hub.Permission{Grantee: w.ring("bob").DID(), Kind: playlists, Allow: "CRUD"}
+	permission := must(alice.Grant(ctx, all))(t)
+	must(w.open("bob", "alice").Put(ctx, playlists, playlist{Name: "Bob's"}, nil))(t)
+	must(alice.Put(ctx, playlists, playlist{Name: "last"}, nil))(t)
+	if err := alice.Revoke(ctx, permission); err != nil {
+		t.Fatal(err)
+	}
+	d.lost[w.ring("bob").DID()] = coffer.Unavailable
+	var last hub.Progress
+	for p, err := range alice.Work(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = p
+	}
+	if last.Done != 2 || last.Left != 1 {
+		t.Errorf("sealed anew: %+v", last)
+	}
+	all.Grantee, all.CreatedBy, all.Allow = w.ring("carol").DID(), alice.Owner(), "-R--"
+	if _, err := alice.Grant(ctx, all); err != nil {
+		t.Errorf("nothing can be granted any more: %v", err)
+	}
+}
+
+// TestKeysDespiteWhoIsGone has the identity of one who may read vanish before new keys are sent: the other gets his, and
+// what is left to do is not forgotten.
+func TestKeysDespiteWhoIsGone(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	d := &deaf{w.resolver, make(map[string]coffer.Kind)}
+	alice := w.open("alice", "alice", func(o *hub.Options) { o.Resolver = d })
+	mine := hub.Permission{Kind: playlists, Allow: "-R--", CreatedBy: alice.Owner()}
+	for _, name := range []string{"bob", "carol"} {
+		mine.Grantee = w.ring(name).DID()
+		must(alice.Grant(ctx, mine))(t)
+	}
+	id := must(alice.Put(ctx, playlists, playlist{Name: "later"}, nil))(t)
+	d.lost[w.ring("bob").DID()] = coffer.Unavailable
+	work := func() (last error) {
+		for _, err := range alice.Work(ctx, playlists) {
+			last = err
+		}
+		return last
+	}
+	want(t, work(), coffer.Unavailable)
+	if _, err := hub.Get[playlist](ctx, w.open("carol", "alice"), playlists, id); err != nil {
+		t.Errorf("carol: %v", err)
+	}
+	delete(d.lost, w.ring("bob").DID())
+	if err := work(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hub.Get[playlist](ctx, w.open("bob", "alice"), playlists, id); err != nil {
+		t.Errorf("bob: %v", err)
+	}
 }

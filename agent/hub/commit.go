@@ -113,6 +113,13 @@ type claim struct {
 
 func (c *claim) Unwrap() error { return c.error }
 
+// ofOne reports whether an error of a list is about one object alone: it does not hold, or nobody can say at present,
+// because its author's identity cannot be reached. That is the author's doing, and must not stop what concerns others.
+func ofOne(err error) bool {
+	var c *claim
+	return errors.Is(err, coffer.Corrupt) || errors.As(err, &c)
+}
+
 // is reports whether the object is of a kind, as the hub sees it.
 func (r *record) is(k Kind) bool {
 	c := &r.Created.Header

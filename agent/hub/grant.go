@@ -270,7 +270,7 @@ func (h *Hub) bundle(ctx context.Context, p *Permission) (*bundle, error) {
 		return nil
 	}
 	for o, err := range h.list(ctx, k, &q, nil) {
-		if errors.Is(err, coffer.Corrupt) {
+		if err != nil && ofOne(err) {
 			continue
 		}
 		if err != nil {
@@ -587,6 +587,7 @@ func (h *Hub) redeliver(ctx context.Context, k Kind) error {
 	if err != nil {
 		return err
 	}
+	var away error
 	for g, err := range h.grantRecords(ctx) {
 		if errors.Is(err, coffer.Corrupt) {
 			continue
@@ -602,6 +603,10 @@ func (h *Hub) redeliver(ctx context.Context, k Kind) error {
 		if errors.Is(err, coffer.Invalid) || errors.Is(err, coffer.NotExist) {
 			continue // whose keys cannot be found any more is sent none, and does not keep others from theirs
 		}
+		if errors.Is(err, coffer.Unavailable) {
+			away = err // nor does who cannot be reached now; he is sent them the next time
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -609,7 +614,7 @@ func (h *Hub) redeliver(ctx context.Context, k Kind) error {
 			return err
 		}
 	}
-	return nil
+	return away
 }
 
 // reads reports whether the grant is one that comes with keys.

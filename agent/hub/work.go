@@ -15,7 +15,8 @@ type Progress struct {
 	Kind Kind
 	Seen int // objects of the kind that were looked at
 	Done int // of these, how many were sealed anew
-	// Left is how many could not be: what others wrote who have not the right keys, or what the hub altered.
+	// Left is how many could not be: what others wrote who have not the right keys, or cannot be reached, or what the hub
+	// altered.
 	Left int
 }
 
@@ -99,7 +100,7 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 	p := Progress{Kind: k}
 	files := make(files)
 	for o, err := range h.everyOf(ctx, k) {
-		if err != nil && !errors.Is(err, coffer.Corrupt) {
+		if err != nil && !ofOne(err) {
 			return yield(p, err)
 		}
 		p.Seen++
@@ -174,7 +175,7 @@ func (h *Hub) workOnParts(ctx context.Context, r epochRecord, there files, p *Pr
 	orphans := make(map[string]*orphan)
 	q := &coffer.ObjectQuery{NoDeleted: true, Limit: partsPage}
 	for o, err := range h.listed(ctx, p.Kind, q, nil, true) {
-		if err != nil && !errors.Is(err, coffer.Corrupt) {
+		if err != nil && !ofOne(err) {
 			return yield(*p, err)
 		}
 		p.Seen++
