@@ -131,7 +131,8 @@ func (s *story) copyAgain(to *Place) int {
 
 // parted: two instances of a hub, each of which took writes while the other was away, hold the same once each was given
 // what the other has: the same commits, byte for byte, and so the same objects and rights. Neither is the master, and
-// either does alone. (That instances give each other commits by themselves is no part of the contract.)
+// either does alone, whatever store it has. That is the half of H-08 that a contract of one hub can show: that instances
+// give each other commits by themselves is no part of it.
 func (s *story) parted() {
 	alice, bob, carol := &s.Alice, &s.Bob, &s.Carol
 	patch := members{"commit_strategy": "json-merge-patch"}
