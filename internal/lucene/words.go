@@ -1,7 +1,6 @@
 package lucene
 
 import (
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -112,22 +111,25 @@ func Near(positions [][]uint32, slop int) bool {
 	if len(positions) == 0 {
 		return false
 	}
+	// No phrase ends before high, the greatest number among the first that are left. So of each word the places that lie
+	// too far before it are passed over, until no word has any: this takes time in proportion to the number of places, and
+	// to that of words for each step of high, which strangers may choose.
 	next := make([]int, len(positions))
-	for {
-		low, high, lowest := int64(math.MaxInt64), int64(math.MinInt64), 0
+	high := -int64(len(positions)) // below all
+	for again := true; again; {
+		again = false
 		for i, list := range positions {
+			at := func() int64 { return int64(list[next[i]]) - int64(i) }
+			for next[i] < len(list) && at() < high-int64(slop) {
+				next[i]++
+			}
 			if next[i] == len(list) {
 				return false
 			}
-			p := int64(list[next[i]]) - int64(i)
-			if p < low {
-				low, lowest = p, i
+			if p := at(); p > high {
+				high, again = p, true
 			}
-			high = max(high, p)
 		}
-		if high-low <= int64(slop) {
-			return true
-		}
-		next[lowest]++
 	}
+	return true
 }
