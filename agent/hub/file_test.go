@@ -3,6 +3,7 @@ package hub_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -546,6 +547,19 @@ func TestFileThatIsNone(t *testing.T) {
 		case !errors.Is(err, coffer.Corrupt) || len(got) >= len(b):
 			t.Errorf("%s: read %d bytes, %v", name, len(got), err)
 		}
+		// Nor is anything else in the middle of it.
+		file, err := h.OpenFile(ctx, pictures, id)
+		if err != nil {
+			continue
+		}
+		if _, err := file.Seek(partSize, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		some := make([]byte, partSize)
+		if n, err := io.ReadFull(file, some); n > 0 && !bytes.Equal(some[:n], b[partSize:][:n]) {
+			t.Errorf("%s: read other bytes, %v", name, err)
+		}
+		file.Close()
 	}
 }
 
@@ -571,6 +585,17 @@ func TestFileOfOthersParts(t *testing.T) {
 			Grantee: w.ring("carol").DID(), Kind: pictures, Allow: "-RUD", Objects: []coffer.CommitRev{id},
 		}))(t)
 	}
+	// Nor are his bytes in her part a file of his.
+	small, salt := hub.FileOf(must(alice.Object(ctx, pictures, putFile(t, alice, "z", noise(9), nil)))(t))
+	mine := []byte("nine here")
+	if err := bob.Replace(ctx, pictures, small.Parts[0], mine, nil); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(mine)
+	small.Sum = sum[:]
+	_, err := readFile(ctx, alice, must(small.Forge(ctx, bob, pictures, salt))(t))
+	want(t, err, coffer.Corrupt)
+
 	w.advance(2 * time.Second)
 	carol := w.open("carol", "alice")
 	for _, id := range append(f.Parts, hers) {
@@ -583,7 +608,7 @@ func TestFileOfOthersParts(t *testing.T) {
 		}
 	}
 	wantFile(t, alice, hers, b)
-	if heads, parts := kept(t, w, "alice"); len(heads) != 1 || len(parts) != 2 {
+	if heads, parts := kept(t, w, "alice"); len(heads) != 3 || len(parts) != 3 {
 		t.Errorf("there are %d heads and %d parts", len(heads), len(parts))
 	}
 }
