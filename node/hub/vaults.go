@@ -129,7 +129,7 @@ func (h *hub) row(ctx context.Context, object coffer.CommitRev) (*row, error) {
 }
 
 // documents yields the documents after an id that have any of the tags, in the order of their ids. So many are asked
-// for at first, and then more at a time.
+// for at first, and then more at a time. It ends with the request: what is done with each may take long.
 func (h *hub) documents(
 	ctx context.Context, tags []string, after coffer.ObjectID, atOnce int,
 ) iter.Seq2[*coffer.Document, error] {
@@ -141,6 +141,9 @@ func (h *hub) documents(
 		for len(q.Equals) > 0 {
 			n := 0
 			for d, err := range h.vault.Query(ctx, q) {
+				if ended := overdue(ctx); err == nil && ended != nil {
+					d, err = nil, ended
+				}
 				if !yield(d, err) || err != nil {
 					return
 				}
@@ -153,6 +156,14 @@ func (h *hub) documents(
 			q.Limit = max(q.Limit, min(2*q.Limit, rowsAtOnce)) // not all of the first ones were what is looked for
 		}
 	}
+}
+
+// overdue returns Unavailable once the request has ended.
+func overdue(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return coffer.E("hub", coffer.Unavailable, context.Cause(ctx))
 }
 
 // any reports whether a document has one of the tags.

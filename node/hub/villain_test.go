@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -119,5 +120,53 @@ func TestLargePatchesOnTheVerbPlane(t *testing.T) {
 	got := read()
 	if size, listed := got[id.String()]; !listed || size != 0 || got[small.String()] == 0 {
 		t.Errorf("of many patches: %v", got)
+	}
+}
+
+// A stopping filter matches nothing, and has the request end the third time that it is asked.
+type stopping struct {
+	asked int
+	end   context.CancelFunc
+}
+
+func (f *stopping) Match(json.RawMessage) (bool, error) {
+	if f.asked++; f.asked == 3 {
+		f.end()
+	}
+	return false, nil
+}
+
+// TestSlowFilters has requests end while a filter is asked of many objects: nothing more is done for them then.
+func TestSlowFilters(t *testing.T) {
+	f := new(stopping)
+	s := newSite(t, func(o *hub.Options) { o.Filter = func(string) (hub.Filter, error) { return f, nil } })
+	q := coffer.ObjectQuery{Interface: shelf.Interface, Context: shelf.Context, Type: shelf.Type}
+	s.write(alice, s.commit(alice, `{}`))
+	page, err := s.as(alice).Objects(t.Context(), alice.DID(), &q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		s.write(alice, s.commit(alice, `{}`, meta(`{"public":true}`)))
+	}
+	q.Filter = "x"
+	sorted, since := q, q
+	sorted.Sort, since.Since = "created_at", page.Watermark
+	for name, ask := range map[string]func(ctx context.Context, h coffer.Hub) error{
+		"by arrival": func(ctx context.Context, h coffer.Hub) error { return second(h.Objects(ctx, alice.DID(), &q)) },
+		"sorted":     func(ctx context.Context, h coffer.Hub) error { return second(h.Objects(ctx, alice.DID(), &sorted)) },
+		"changes":    func(ctx context.Context, h coffer.Hub) error { return second(h.Objects(ctx, alice.DID(), &since)) },
+		"verb plane": func(ctx context.Context, h coffer.Hub) error {
+			return second(h.Perform(ctx, alice.DID(), &coffer.HubAct{
+				Interface: q.Interface, Verb: coffer.RequestVerb, Context: q.Context, Type: q.Type, Filter: "x",
+			}))
+		},
+	} {
+		ctx, end := context.WithCancel(t.Context())
+		f.asked, f.end = 0, end
+		wants(t, name, ask(ctx, s.as(alice)), coffer.Unavailable)
+		if f.asked != 3 {
+			t.Errorf("%s: asked of %d objects", name, f.asked)
+		}
 	}
 }
