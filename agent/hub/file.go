@@ -128,7 +128,7 @@ func (h *Hub) partsOf(ctx context.Context, k, wire Kind, r *record) (ids []coffe
 				return nil, corrupt("the hub does not come to an end")
 			}
 			for _, part := range p.Objects {
-				if part.CreatedBy == o.Author && metaOf(part.Meta).Part {
+				if part.CreatedBy == o.Author {
 					ids = append(ids, part.ID)
 				}
 			}

@@ -113,6 +113,10 @@ func TestFile(t *testing.T) {
 		if got := names(t, h, pictures, nil); !slices.Equal(got, []string{"sun"}) {
 			t.Errorf("listed %q", got)
 		}
+		unfiltered := w.open("alice", "alice", func(o *hub.Options) { o.Hub = unsorted{o.Hub} })
+		if got := names(t, unfiltered, pictures, nil); !slices.Equal(got, []string{"sun"}) {
+			t.Errorf("of all objects it listed %q", got)
+		}
 		if err := h.Remove(ctx, pictures, id); err != nil {
 			t.Fatal(err)
 		}
@@ -122,6 +126,15 @@ func TestFile(t *testing.T) {
 		_, err := h.OpenFile(ctx, pictures, id)
 		want(t, err, coffer.NotExist)
 	}
+}
+
+// An unsorted hub knows no filters.
+type unsorted struct{ coffer.Hub }
+
+func (d unsorted) Objects(ctx context.Context, owner string, q *coffer.ObjectQuery) (*coffer.ObjectPage, error) {
+	c := *q
+	c.Filter = ""
+	return d.Hub.Objects(ctx, owner, &c)
 }
 
 func TestFileFromAnywhere(t *testing.T) {
@@ -335,6 +348,27 @@ func TestFileHandedIn(t *testing.T) {
 	if o := must(bob.Object(ctx, pictures, id))(t); o.Author != w.ring("shop").DID() {
 		t.Errorf("by %s", o.Author)
 	}
+}
+
+// Work has a key of the head alone open the parts, too, whatever they were sealed with.
+func TestFileOfSeveralSalts(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	alice := w.open("alice", "alice")
+	b := noise(partSize + 1)
+	f, salt := hub.FileOf(must(alice.Object(ctx, pictures, putFile(t, alice, "x", b, nil)))(t))
+	salt[0]++
+	id := must(f.Forge(ctx, alice, pictures, salt))(t)
+	must(alice.Grant(ctx, hub.Permission{
+		Grantee: w.ring("bob").DID(), Kind: pictures, Allow: "-R--", Objects: []coffer.CommitRev{id},
+	}))(t)
+	w.advance(2 * time.Second)
+	bob := w.open("bob", "alice")
+	_, err := readFile(ctx, bob, id)
+	want(t, err, coffer.Denied)
+	if p := work(t, alice, pictures); p.Done != 2 {
+		t.Errorf("worked: %+v", p)
+	}
+	wantFile(t, bob, id, b)
 }
 
 func TestFileMoved(t *testing.T) {
