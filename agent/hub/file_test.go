@@ -289,7 +289,9 @@ func TestRevokedFile(t *testing.T) {
 		Grantee: w.ring("carol").DID(), Kind: pictures, Allow: "-R--", Objects: []coffer.CommitRev{id},
 	}))(t)
 	back := false // shows the head as it was
+	then := w.now()
 	lax := w.open("bob", "alice", func(o *hub.Options) {
+		o.Now = func() time.Time { return then } // he keeps the keys that he has
 		o.Hub = traitor{o.Hub, liar{Hub: w.as("alice", ""), commits: func(p *coffer.CommitPage) {
 			if back && p.Commits[0].Rev() == id {
 				p.Commits = p.Commits[:1]
@@ -320,9 +322,6 @@ func TestRevokedFile(t *testing.T) {
 	}
 	if err := alice.Remove(ctx, pictures, id); err != nil {
 		t.Fatal(err)
-	}
-	if heads, parts := kept(t, w, "alice"); heads != nil || parts != nil {
-		t.Errorf("there are %d heads and %d parts", len(heads), len(parts))
 	}
 }
 
