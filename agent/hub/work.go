@@ -98,7 +98,7 @@ func (h *Hub) endExpired(ctx context.Context) (stale []Kind, err error) {
 func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, error) bool) bool {
 	k := r.Kind.kind()
 	p := Progress{Kind: k}
-	files := make(files)
+	there := make(files)
 	for o, err := range h.everyOf(ctx, k) {
 		if err != nil && !ofOne(err) {
 			return yield(p, err)
@@ -117,13 +117,13 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 			p.Done++
 		}
 		if err == nil {
-			files.add(o)
+			there.add(o)
 		}
 		if !yield(p, nil) {
 			return false
 		}
 	}
-	if k.Interface == coffer.CollectionsInterface && !h.workOnParts(ctx, r, files, &p, yield) {
+	if k.Interface == coffer.CollectionsInterface && !h.workOnParts(ctx, r, there, &p, yield) {
 		return false
 	}
 	if err := h.redeliver(ctx, k); err != nil {
