@@ -472,3 +472,29 @@ func TestKeysDespiteWhoIsGone(t *testing.T) {
 		t.Errorf("bob: %v", err)
 	}
 }
+
+// TestListDespiteWhoIsGone lists objects of which one is by somebody whose identity cannot be reached.
+func TestListDespiteWhoIsGone(t *testing.T) {
+	w, ctx := newWorld(t, nodehub.Limits{}), t.Context()
+	d := &deaf{w.resolver, make(map[string]coffer.Kind)}
+	alice := w.open("alice", "alice", func(o *hub.Options) { o.Resolver = d })
+	must(alice.Put(ctx, playlists, playlist{Name: "first"}, nil))(t)
+	must(alice.Grant(ctx, hub.Permission{Grantee: w.ring("bob").DID(), Kind: playlists, Allow: "CRUD"}))(t)
+	must(w.open("bob", "alice").Put(ctx, playlists, playlist{Name: "Bob's"}, nil))(t)
+	must(alice.Put(ctx, playlists, playlist{Name: "last"}, nil))(t)
+	d.lost[w.ring("bob").DID()] = coffer.Unavailable
+	shown, away := 0, 0
+	for _, err := range alice.Query(ctx, playlists, nil) {
+		switch {
+		case err == nil:
+			shown++
+		case hub.OfOne(err) && errors.Is(err, coffer.Unavailable):
+			away++
+		default:
+			t.Error(err)
+		}
+	}
+	if shown != 2 || away != 1 {
+		t.Errorf("%d are shown, %d cannot be checked", shown, away)
+	}
+}

@@ -113,9 +113,10 @@ type claim struct {
 
 func (c *claim) Unwrap() error { return c.error }
 
-// ofOne reports whether an error of a list is about one object alone: it does not hold, or nobody can say at present,
-// because its author's identity cannot be reached. That is the author's doing, and must not stop what concerns others.
-func ofOne(err error) bool {
+// OfOne reports whether an error of a list is about one object alone, which does not hold (Corrupt), or of which nobody can
+// say at present whether it does (Unavailable), because its author's identity cannot be reached: that is the author's
+// doing, and must not stop what concerns others.
+func OfOne(err error) bool {
 	var c *claim
 	return errors.Is(err, coffer.Corrupt) || errors.As(err, &c)
 }

@@ -270,7 +270,7 @@ func (h *Hub) bundle(ctx context.Context, p *Permission) (*bundle, error) {
 		return nil
 	}
 	for o, err := range h.list(ctx, k, &q, nil) {
-		if err != nil && ofOne(err) {
+		if err != nil && OfOne(err) {
 			continue
 		}
 		if err != nil {

@@ -28,8 +28,8 @@ type QueryOptions struct {
 }
 
 // Query yields the objects of a kind that match, in the order in which they came to the hub, or as Sort says. o may be
-// nil. An error that is Corrupt, or Denied with the object's key missing, is about one object: the sequence goes on.
-// Invalid for a filter that is none.
+// nil. An error of which [OfOne] says so, or Denied with the object's key missing, is about one object: the sequence goes
+// on. Invalid for a filter that is none.
 func (h *Hub) Query(ctx context.Context, k Kind, o *QueryOptions) iter.Seq2[*Object, error] {
 	return h.query(ctx, k, o, "", nil)
 }

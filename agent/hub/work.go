@@ -100,7 +100,7 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 	p := Progress{Kind: k}
 	there := make(files)
 	for o, err := range h.everyOf(ctx, k) {
-		if err != nil && !ofOne(err) {
+		if err != nil && !OfOne(err) {
 			return yield(p, err)
 		}
 		p.Seen++
@@ -175,7 +175,7 @@ func (h *Hub) workOnParts(ctx context.Context, r epochRecord, there files, p *Pr
 	orphans := make(map[string]*orphan)
 	q := &coffer.ObjectQuery{NoDeleted: true, Limit: partsPage}
 	for o, err := range h.listed(ctx, p.Kind, q, nil, true) {
-		if err != nil && !ofOne(err) {
+		if err != nil && !OfOne(err) {
 			return yield(*p, err)
 		}
 		p.Seen++

@@ -140,8 +140,8 @@ func (o *owner) listObjects(ctx context.Context, h *hub.Hub, objects iter.Seq2[*
 
 // unopened counts the objects of a list that could not be opened.
 type unopened struct {
-	sealed, corrupt int
-	some            bool // others were opened
+	sealed, corrupt, away int
+	some                  bool // others were opened
 }
 
 // one counts the error of a single object. It is false for what is wrong with the list as a whole: that is said by the
@@ -153,6 +153,8 @@ func (u *unopened) one(err error) bool {
 		u.corrupt++
 	case errors.Is(err, coffer.Denied) && !errors.As(err, &fault):
 		u.sealed++
+	case hub.OfOne(err):
+		u.away++
 	default:
 		return false
 	}
@@ -166,6 +168,9 @@ func (u *unopened) failure(p *program) error {
 			`"coffer hub work"`, "nothing of this opens with the keys that were sent to you")
 	case u.sealed > 0:
 		p.note(`%s cannot be opened: the keys come when the owner runs "coffer hub work".`, objectsText(u.sealed))
+	}
+	if u.away > 0 {
+		p.note("%s cannot be checked now: who wrote it cannot be reached.", objectsText(u.away))
 	}
 	if u.corrupt > 0 {
 		return failed(coffer.Corrupt, "the others are shown", "not what was written: %s", objectsText(u.corrupt))
