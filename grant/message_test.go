@@ -293,7 +293,7 @@ func (k *rs256) Verify(message, signature []byte) bool {
 
 // TestPublishedClient reads and verifies what hub-sdk-js 0.1.2 sends.
 func TestPublishedClient(t *testing.T) {
-	b, err := os.ReadFile("../merge/testdata/hub-sdk-vectors.json")
+	b, err := os.ReadFile("../internal/jose/testdata/hub-sdk-vectors.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ type vectorFile struct {
 
 func vectors(t testing.TB) *vectorFile {
 	t.Helper()
-	b, err := os.ReadFile("testdata/hub-sdk-vectors.json")
+	b, err := os.ReadFile("../internal/jose/testdata/hub-sdk-vectors.json")
 	if err != nil {
 		t.Fatal(err)
 	}

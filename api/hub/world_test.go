@@ -129,7 +129,7 @@ type vectorFile struct {
 }
 
 var readVectors = sync.OnceValues(func() (v *vectorFile, err error) {
-	b, err := os.ReadFile("testdata/hub-sdk-vectors.json")
+	b, err := os.ReadFile("../../internal/jose/testdata/hub-sdk-vectors.json")
 	if err == nil {
 		err = json.Unmarshal(b, &v)
 	}

@@ -33,7 +33,7 @@ func TestStories(t *testing.T) {
 // identities returns a file of the identity documents of the people in the vectors.
 func identities(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile("testdata/hub-sdk-vectors.json")
+	b, err := os.ReadFile("../../internal/jose/testdata/hub-sdk-vectors.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import sdk from '@decentralized-identity/hub-sdk-js';
 import {step} from './steps.mjs';
 import {Person} from './people.mjs';
 
-const vectors = JSON.parse(readFileSync(new URL('testdata/hub-sdk-vectors.json', import.meta.url)));
+const vectors = JSON.parse(readFileSync(new URL('../../internal/jose/testdata/hub-sdk-vectors.json', import.meta.url)));
 const people = {};
 for(const name of ['alice', 'bob']) {
   const {did, privateKeyJwk} = vectors.parties[name];
