@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -147,14 +148,44 @@ func recipientOf(hub *coffer.Identity) (to jose.CompactRecipient, err error) {
 	return to, coffer.Errorf("client", coffer.Invalid, "the hub has no key that can be encrypted to")
 }
 
-// send sends a request and returns the answer of the wanted type; with an access token, which is renewed once when the
-// hub does not take it. hash is set when the answer must repeat the request's hash.
+// How often a request is sent, when the hub cannot be reached or cannot answer now.
+const (
+	maxAttempts = 4
+	firstPause  = 100 * time.Millisecond // before the second; three times as long before the next
+)
+
+// send sends a request and returns the answer of the wanted type. A request that does no harm when it happens twice is
+// sent again when it fails with Unavailable.
 func (c *Client) send(ctx context.Context, op string, r *request, wanted string) (*answer, error) {
 	r.Issuer, r.Purpose = c.o.Requester.DID(), c.o.Purpose
 	payload, err := jose.Encode(r)
 	if err != nil {
 		return nil, coffer.Errorf(op, coffer.Invalid, "a part of the request is not JSON or not UTF-8")
 	}
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		a, err := c.attempt(ctx, op, r, payload, wanted)
+		if coffer.KindOf(err) != coffer.Unavailable || attempt == maxAttempts || !r.repeatable() {
+			return a, err
+		}
+		t := time.NewTimer(pause/2 + mathrand.N(pause))
+		pause *= 3
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, err
+		}
+	}
+}
+
+// repeatable reports whether a request does no harm when it happens twice: a commit is there once, however often it comes.
+func (r *request) repeatable() bool {
+	return !r.verbal() || strings.HasSuffix(r.Type, "/"+later[coffer.RequestVerb])
+}
+
+// attempt sends a request with an access token, which is renewed once when the hub does not take it, or to several hubs.
+func (c *Client) attempt(ctx context.Context, op string, r *request, payload []byte, wanted string) (*answer, error) {
 	b, err := c.exchange(ctx, op, payload)
 	if err != nil {
 		return nil, err

@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -412,7 +414,9 @@ func mustDecode(s string) []byte {
 	return b
 }
 
-func TestRefusals(t *testing.T) {
+func TestRefusals(t *testing.T) { synctest.Test(t, refusals) }
+
+func refusals(t *testing.T) {
 	w := newWorld(t, nil)
 	for _, row := range []struct {
 		answer   *http.Response
@@ -445,10 +449,59 @@ func TestRefusals(t *testing.T) {
 		if !errors.As(err, &f) || coffer.KindOf(err) != row.kind || f.Code != row.code || f.Location != row.location || f.Reason == "" {
 			t.Errorf("%d: got %v, %+v", row.answer.StatusCode, err, f)
 		}
-		if d.n != 2 {
+		want := 2 // the first is for a token
+		if row.kind == coffer.Unavailable {
+			want = 1 + maxAttempts
+		}
+		if d.n != want {
 			t.Errorf("%d: %d requests", row.answer.StatusCode, d.n)
 		}
 	}
+}
+
+// TestSentAgain has a hub that is away for a moment. What does no harm when it happens twice is sent again.
+func TestSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		rev := coffer.CommitRev{1}
+		w.host.revs = []coffer.CommitRev{rev}
+		for _, c := range []struct {
+			name  string
+			ask   func(*Client) error
+			again bool
+		}{
+			{"write", func(c *Client) error {
+				_, err := c.Write(t.Context(), alice, &coffer.Commit{Protected: "x", Signature: "x"})
+				return err
+			}, true},
+			{"read", func(c *Client) error {
+				_, err := c.Perform(t.Context(), alice, &coffer.HubAct{Interface: "Collections", Verb: coffer.RequestVerb})
+				return err
+			}, true},
+			{"add", func(c *Client) error {
+				_, err := c.Perform(t.Context(), alice, &coffer.HubAct{Interface: "Collections", Verb: coffer.AddVerb})
+				return err
+			}, false},
+		} {
+			client, d := w.client(t, w.modern(), nil)
+			d.change = func(n int, _ *http.Request) *http.Response {
+				if n == 1 || n == 2 { // the first is for a token
+					return response1(502, ``)
+				}
+				return nil
+			}
+			err, want := c.ask(client), 2
+			if c.again {
+				want = 4
+			}
+			if c.again != (err == nil) || d.n != want {
+				t.Errorf("%s: %v after %d requests", c.name, err, d.n)
+			}
+			if seen := slices.Clone(d.sent); len(slices.Compact(seen)) != d.n {
+				t.Errorf("%s: the same envelope was sent twice", c.name)
+			}
+		}
+	})
 }
 
 func TestErrorsOverTheWire(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -222,7 +223,9 @@ func TestSeveralEnvelopes(t *testing.T) {
 }
 
 // TestAloneAfterAll asks hubs that take no envelopes to several, or not this one.
-func TestAloneAfterAll(t *testing.T) {
+func TestAloneAfterAll(t *testing.T) { synctest.Test(t, aloneAfterAll) }
+
+func aloneAfterAll(t *testing.T) {
 	for _, status := range []int{400, 401, 415} {
 		w := newSeveralWorld(t)
 		c, d := w.client(t)
@@ -244,7 +247,7 @@ func TestAloneAfterAll(t *testing.T) {
 	w := newSeveralWorld(t)
 	c, d := w.client(t)
 	d.change = func(int, *http.Request) *http.Response { return response1(503, ``) }
-	if _, err := c.Describe(t.Context(), alice); coffer.KindOf(err) != coffer.Unavailable || d.n != 1 {
+	if _, err := c.Describe(t.Context(), alice); coffer.KindOf(err) != coffer.Unavailable || d.n != maxAttempts {
 		t.Errorf("a hub that is away: %v after %d requests", err, d.n)
 	}
 	if !slices.Equal(c.several.hubs, []string{hubDID, other}) {
