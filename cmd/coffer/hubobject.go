@@ -170,7 +170,11 @@ func (u *unopened) failure(p *program) error {
 		p.note(`%s cannot be opened: the keys come when the owner runs "coffer hub work".`, objectsText(u.sealed))
 	}
 	if u.away > 0 {
-		p.note("%s cannot be checked now: who wrote it cannot be reached.", objectsText(u.away))
+		why := "who wrote it cannot be reached, or this instance has a record of it alone"
+		if !u.some {
+			return failed(coffer.Unavailable, "ask another instance, or later", "%s cannot be shown: %s", objectsText(u.away), why)
+		}
+		p.note("%s cannot be shown: %s.", objectsText(u.away), why)
 	}
 	if u.corrupt > 0 {
 		return failed(coffer.Corrupt, "the others are shown", "not what was written: %s", objectsText(u.corrupt))
