@@ -75,9 +75,7 @@ type catcher struct {
 	caught [][]byte
 }
 
-var errCaught = errors.New("caught")
-
-// RoundTrip keeps the request's body, or sends it.
+// RoundTrip keeps the request's body, and answers that it is of no use, or sends it.
 func (c *catcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +87,7 @@ func (c *catcher) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c.caught = append(c.caught, b)
-	return nil, errCaught
+	return &http.Response{StatusCode: http.StatusBadRequest, Body: http.NoBody, Request: r}, nil
 }
 
 // rounds is how often cofferd and bare cryptography take turns.
