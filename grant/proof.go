@@ -25,44 +25,32 @@ const dataIntegrityProof = "DataIntegrityProof"
 // signed returns the 64 bytes that a delegation's proof signs: the SHA-256 of the canonical form of the proof without
 // its value, and that of the capability without its proof.
 func (d *delegation) signed() ([]byte, error) {
-	var proof, document []byte
-	var err error
+	hashes := d.hashRDF
 	if d.suite == EddsaJCS2022 {
-		proof, document, err = d.canonicalJSON()
-	} else {
-		proof, document, err = d.canonicalRDF()
+		hashes = d.hashJSON
 	}
+	b, err := hashes()
 	if err != nil {
 		return nil, coffer.E("capability", coffer.Invalid, err)
 	}
-	p, c := sha256.Sum256(proof), sha256.Sum256(document)
-	return slices.Concat(p[:], c[:]), nil
+	return b, nil
 }
 
-// canonicalJSON returns the RFC 8785 forms of the proof without its value and of the capability without its proof.
-func (d *delegation) canonicalJSON() (proof, document []byte, err error) {
-	var members, inProof map[string]json.RawMessage
+func (d *delegation) hashJSON() ([]byte, error) {
+	var members map[string]json.RawMessage
 	if err := jose.Decode(d.raw, &members); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := jose.Decode(members["proof"], &inProof); err != nil {
-		return nil, nil, err
-	}
-	delete(members, "proof")
-	delete(inProof, "proofValue")
-	if proof, err = canonical(inProof); err != nil {
-		return nil, nil, err
-	}
-	document, err = canonical(members)
-	return proof, document, err
+	return jose.IntegrityInput(members)
 }
 
-func canonical(members map[string]json.RawMessage) ([]byte, error) {
-	b, err := jose.Encode(members)
+func (d *delegation) hashRDF() ([]byte, error) {
+	proof, document, err := d.canonicalRDF()
 	if err != nil {
 		return nil, err
 	}
-	return jose.Canonical(b)
+	p, c := sha256.Sum256(proof), sha256.Sum256(document)
+	return slices.Concat(p[:], c[:]), nil
 }
 
 // canonicalRDF returns the canonical N-Quads of the proof without its value and of the capability without its proof.

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
@@ -203,10 +203,8 @@ func (p *proofReader) verifyIntegrity(ctx context.Context, s *statement, purpose
 		Domain  json.RawMessage `json:"domain"`
 		Context json.RawMessage `json:"@context"`
 	}
-	var inProof map[string]json.RawMessage
-	raw := s.members["proof"]
-	if jose.DecodeOpen(raw, &options) != nil || jose.Decode(raw, &inProof) != nil ||
-		options.Type != "DataIntegrityProof" || options.Suite != "eddsa-jcs-2022" {
+	if jose.DecodeOpen(s.members["proof"], &options) != nil ||
+		options.Type != "DataIntegrityProof" || options.Suite != string(grant.EddsaJCS2022) {
 		return errProofForm
 	}
 	wanted := "assertionMethod"
@@ -223,21 +221,13 @@ func (p *proofReader) verifyIntegrity(ctx context.Context, s *statement, purpose
 			return badProof("it has ended")
 		}
 	}
-	document := make(map[string]json.RawMessage)
-	for name, v := range s.members {
-		if name != "proof" {
-			document[name] = v
-		}
-	}
-	delete(inProof, "proofValue")
-	a, err := canonical(inProof)
-	b, err2 := canonical(document)
-	if err != nil || err2 != nil {
+	input, err := jose.IntegrityInput(s.members)
+	if err != nil {
 		return errProofForm
 	}
 	if options.Context != nil {
 		x, err := jose.Canonical(options.Context)
-		y, err2 := jose.Canonical(document["@context"])
+		y, err2 := jose.Canonical(s.members["@context"])
 		if err != nil || err2 != nil || string(x) != string(y) {
 			return badProof("signed in another context")
 		}
@@ -251,19 +241,10 @@ func (p *proofReader) verifyIntegrity(ctx context.Context, s *statement, purpose
 	if errors.Is(err, coffer.Unavailable) {
 		return err
 	}
-	x, y := sha256.Sum256(a), sha256.Sum256(b)
-	if err != nil || !key.Verify(slices.Concat(x[:], y[:]), signature) {
+	if err != nil || !key.Verify(input, signature) {
 		return badProof("not signed by whom it names")
 	}
 	return nil
-}
-
-func canonical(members map[string]json.RawMessage) ([]byte, error) {
-	b, err := jose.Encode(members)
-	if err != nil {
-		return nil, err
-	}
-	return jose.Canonical(b)
 }
 
 // credential checks what a signed statement says: that it is by its issuer, about who sent it, and good now.
