@@ -330,17 +330,21 @@ func reference(raw json.RawMessage) (string, bool) {
 	return object.ID, jose.DecodeOpen(raw, &object) == nil && object.ID != ""
 }
 
-// many returns the elements of an array, or what stands for an array of one; false if it is neither, or has too many.
+// many returns the elements of an array, or what stands for an array of one; none and false if it is neither, or has too
+// many.
 func many[T any](raw json.RawMessage, most int) ([]T, bool) {
 	if len(raw) == 0 {
 		return nil, false
 	}
-	var list []T
+	list := make([]T, 1)
+	var err error
 	if raw[0] == '[' {
-		err := jose.Decode(raw, &list)
-		return list, err == nil && len(list) <= most
+		err = jose.Decode(raw, &list)
+	} else {
+		err = jose.Decode(raw, &list[0])
 	}
-	var one T
-	err := jose.Decode(raw, &one)
-	return []T{one}, err == nil
+	if err != nil || len(list) > most {
+		return nil, false
+	}
+	return list, true
 }

@@ -135,13 +135,15 @@ func hubServices(id *coffer.Identity) ([]hubService, error) {
 	var found []hubService
 	for _, s := range d.Services {
 		hub := false
-		for _, t := range someOf[string](s.Type) {
+		types, _ := many[string](s.Type, maxDocument)
+		for _, t := range types {
 			hub = hub || t == serviceType
 		}
 		if !hub {
 			continue
 		}
-		for _, e := range someOf[json.RawMessage](s.Endpoint) {
+		endpoints, _ := many[json.RawMessage](s.Endpoint, maxDocument)
+		for _, e := range endpoints {
 			var h hubService
 			var text string
 			if jose.DecodeOpen(e, &text) == nil {
@@ -153,24 +155,6 @@ func hubServices(id *coffer.Identity) ([]hubService, error) {
 		}
 	}
 	return found, nil
-}
-
-// someOf reads a JSON value, or an array of them.
-func someOf[T any](b json.RawMessage) []T {
-	var one T
-	var many []T
-	switch {
-	case len(b) == 0:
-		return nil
-	case b[0] == '[':
-		if jose.DecodeOpen(b, &many) != nil {
-			return nil
-		}
-		return many
-	case jose.DecodeOpen(b, &one) != nil:
-		return nil
-	}
-	return []T{one}
 }
 
 func isURL(s string) bool {

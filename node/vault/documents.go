@@ -223,8 +223,9 @@ func (v *View) Changes(ctx context.Context, after coffer.Cursor, follow bool) it
 			yield(coffer.Change{}, err)
 			return
 		}
-		ended := func() bool { return follow && ctx.Err() != nil } // whatever failed then, it is why
-		for decide := v.admit; ; decide = v.allow {                // to follow is one call
+		// Whatever fails once the context of who follows has ended: it is why.
+		ended := func() bool { return follow && ctx.Err() != nil }
+		for decide := v.admit; ; decide = v.allow { // to follow is one call
 			grown, stop := v.s.feed.Wait(v.id)
 			r, err := decide(ctx, grant.Read, v.url+"/changes", v.url+"/history")
 			if err != nil {
