@@ -4,9 +4,9 @@
 # make fmt    the source, as gofmt wants it
 
 GO        ?= go
-FUZZRUNS  ?= 2000x # of each fuzz target
-FUZZBOUND ?= 700   # seconds for all of them together; what is left over is named
-TIMEOUT   ?= 30m   # for the tests of one package
+FUZZTIME  ?= 2s   # for each fuzz target
+FUZZBOUND ?= 700  # seconds for all of them together; what is left over is named
+TIMEOUT   ?= 30m  # for the tests of one package
 
 CLIENTS := interop/edv interop/hub
 
@@ -83,8 +83,8 @@ unit:
 	$(GO) build -o $(TOOLS)/with ./internal/servers/with
 	$(TOOLS)/with -quick $(GO) test -race -count=1 -timeout $(TIMEOUT) ./...
 
-# Each fuzz target of the module in turn. Counted, not timed: when its time is up, the fuzzer of Go 1.26 at times takes
-# that for a finding (golang/go#75804). And what is new is hardly made smaller, or that takes nearly all of the runs.
+# Each fuzz target of the module in turn. What is new is hardly made smaller: that would take nearly all of the time. At
+# its end, the fuzzer of Go 1.26 at times takes just that for a finding (golang/go#75804), and is asked again.
 fuzz:
 	@start=$$(date +%s); \
 	grep -rnoE --include='*_test.go' --exclude-dir=node_modules '^func Fuzz[A-Za-z0-9_]*' . | sort | \
@@ -92,8 +92,14 @@ fuzz:
 		name=$${text#func }; \
 		if [ $$(($$(date +%s) - start)) -ge $(FUZZBOUND) ]; then echo "make: no time left for $$name in $$file"; continue; fi; \
 		echo "make: $$name in $${file%/*}"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZRUNS) -fuzzminimizetime 10x \
-			"$${file%/*}" </dev/null || exit 1; \
+		for try in 1 2 3; do \
+			said=$$($(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x \
+				"$${file%/*}" </dev/null 2>&1); \
+			status=$$?; echo "$$said"; \
+			if [ $$status = 0 ]; then break; fi; \
+			if [ $$try = 3 ] || echo "$$said" | grep -q 'Failing input' || \
+				! echo "$$said" | grep -qx ' *context deadline exceeded'; then exit 1; fi; \
+		done; \
 	done
 
 # A finding fails, an unreachable database does not: exit status 3 means that something was found.
