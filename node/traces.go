@@ -139,6 +139,13 @@ func (s *tracedShared) Watch(ctx context.Context, grew func(coffer.VaultID)) err
 	return s.shared.Watch(ctx, grew)
 }
 
+// Once implements [store.Shared].
+func (s *tracedShared) Once(ctx context.Context, name [16]byte, until time.Time) (first bool, err error) {
+	ctx, end := s.t.step(ctx, "store.Once")
+	defer func() { end(err) }()
+	return s.shared.Once(ctx, name, until)
+}
+
 // Get implements [store.Store].
 func (s *tracedStore) Get(ctx context.Context, v coffer.VaultID, id coffer.ObjectID) (d *coffer.Document, err error) {
 	ctx, end := s.t.step(ctx, "store.Get")

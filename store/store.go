@@ -77,6 +77,11 @@ type Shared interface {
 	// it may have missed some. It may also name vaults that this process wrote to. It returns nil when ctx ends, and an
 	// error only when it can never go on: while the database is away, it tries again.
 	Watch(ctx context.Context, grew func(coffer.VaultID)) error
+
+	// Once notes a name, and reports whether nobody had noted it yet: of all calls with one name, in all processes, one is
+	// told true. The name may be forgotten once the instant has passed on every process's clock. What was told true is
+	// durable. After an error the name may have been noted or not.
+	Once(ctx context.Context, name [16]byte, until time.Time) (first bool, err error)
 }
 
 // A Rebuilder can make what it derives from documents and feeds (indexes, usage) anew, on a store that nobody else uses.

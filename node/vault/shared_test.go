@@ -57,6 +57,11 @@ func (s *sharedStore) Apply(ctx context.Context, writes ...store.Write) ([]store
 	return results, err
 }
 
+// Once is not for vaults.
+func (s *sharedStore) Once(context.Context, [16]byte, time.Time) (bool, error) {
+	return false, errors.New("asked for Once")
+}
+
 func (s *sharedStore) Watch(ctx context.Context, grew func(coffer.VaultID)) error {
 	s.mu.Lock()
 	n := s.next

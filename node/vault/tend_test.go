@@ -37,6 +37,10 @@ func (s *tended) Compact(_ context.Context, before time.Time) (int64, error) {
 	return 3, nil
 }
 
+func (s *tended) Once(context.Context, [16]byte, time.Time) (bool, error) {
+	return false, errors.New("asked for Once")
+}
+
 func (s *tended) Watch(ctx context.Context, grew func(coffer.VaultID)) error {
 	return s.watch(ctx, grew)
 }

@@ -45,6 +45,7 @@ const (
 	Usage      Op = "Usage"
 	Check      Op = "Check"
 	Watch      Op = "Watch"
+	Once       Op = "Once"
 	Rebuild    Op = "Rebuild"
 	Checkpoint Op = "Checkpoint"
 	Stats      Op = "Stats"

@@ -21,10 +21,11 @@ func Store(s store.Store) (store.Store, *Faults) {
 	r, rebuilds := s.(store.Rebuilder)
 	c, copies := s.(store.Checkpointer)
 	m, measures := s.(store.Meter)
-	wa, re, ch, me := watcher{f, w}, rebuilder{f, r}, checkpointer{f, c}, meter{f, m}
+	wa, re, ch, me := sharer{f, w}, rebuilder{f, r}, checkpointer{f, c}, meter{f, m}
 	type (
-		watch interface {
+		share interface {
 			Watch(context.Context, func(coffer.VaultID)) error
+			Once(context.Context, [16]byte, time.Time) (bool, error)
 		}
 		rebuild    = store.Rebuilder
 		checkpoint = store.Checkpointer
@@ -43,7 +44,7 @@ func Store(s store.Store) (store.Store, *Faults) {
 	case 1:
 		wrapped = struct {
 			store.Store
-			watch
+			share
 		}{f, wa}
 	case 2:
 		wrapped = struct {
@@ -53,7 +54,7 @@ func Store(s store.Store) (store.Store, *Faults) {
 	case 3:
 		wrapped = struct {
 			store.Store
-			watch
+			share
 			rebuild
 		}{f, wa, re}
 	case 4:
@@ -64,7 +65,7 @@ func Store(s store.Store) (store.Store, *Faults) {
 	case 5:
 		wrapped = struct {
 			store.Store
-			watch
+			share
 			checkpoint
 		}{f, wa, ch}
 	case 6:
@@ -76,7 +77,7 @@ func Store(s store.Store) (store.Store, *Faults) {
 	case 7:
 		wrapped = struct {
 			store.Store
-			watch
+			share
 			rebuild
 			checkpoint
 		}{f, wa, re, ch}
@@ -88,7 +89,7 @@ func Store(s store.Store) (store.Store, *Faults) {
 	case 9:
 		wrapped = struct {
 			store.Store
-			watch
+			share
 			stats
 		}{f, wa, me}
 	case 10:
@@ -100,7 +101,7 @@ func Store(s store.Store) (store.Store, *Faults) {
 	case 11:
 		wrapped = struct {
 			store.Store
-			watch
+			share
 			rebuild
 			stats
 		}{f, wa, re, me}
@@ -113,7 +114,7 @@ func Store(s store.Store) (store.Store, *Faults) {
 	case 13:
 		wrapped = struct {
 			store.Store
-			watch
+			share
 			checkpoint
 			stats
 		}{f, wa, ch, me}
@@ -127,7 +128,7 @@ func Store(s store.Store) (store.Store, *Faults) {
 	default:
 		wrapped = struct {
 			store.Store
-			watch
+			share
 			rebuild
 			checkpoint
 			stats
@@ -246,13 +247,21 @@ func (s *faultyStore) Check(ctx context.Context, report func(string), chunk func
 	return b.err
 }
 
-type watcher struct {
+type sharer struct {
 	*faultyStore
 	inner store.Shared
 }
 
-func (w watcher) Watch(ctx context.Context, grew func(coffer.VaultID)) error {
+func (w sharer) Watch(ctx context.Context, grew func(coffer.VaultID)) error {
 	return attempt(ctx, &w.faults, Watch, func() error { return w.inner.Watch(ctx, grew) })
+}
+
+func (w sharer) Once(ctx context.Context, name [16]byte, until time.Time) (first bool, err error) {
+	err = attempt(ctx, &w.faults, Once, func() error {
+		first, err = w.inner.Once(ctx, name, until)
+		return err
+	})
+	return first && err == nil, err
 }
 
 type rebuilder struct {

@@ -91,8 +91,11 @@ type (
 )
 
 func (w watching) Watch(context.Context, func(coffer.VaultID)) error { return w.p.did(Watch) }
-func (r rebuilding) Rebuild(context.Context, func(string)) error     { return r.p.did(Rebuild) }
-func (c checkpointing) Checkpoint(context.Context, string) error     { return c.p.did(Checkpoint) }
+func (w watching) Once(context.Context, [16]byte, time.Time) (bool, error) {
+	return true, w.p.did(Once)
+}
+func (r rebuilding) Rebuild(context.Context, func(string)) error { return r.p.did(Rebuild) }
+func (c checkpointing) Checkpoint(context.Context, string) error { return c.p.did(Checkpoint) }
 func (m metering) Stats(context.Context) (store.Stats, error) {
 	return store.Stats{Vaults: 7}, m.p.did(Stats)
 }
@@ -119,7 +122,10 @@ func everything(ctx context.Context, s store.Store) map[Op]func() (any, error) {
 			err := s.Check(ctx, nil, func(store.Chunk) { n++ })
 			return n, err
 		},
-		Watch:      func() (any, error) { return nil, s.(store.Shared).Watch(ctx, nil) },
+		Watch: func() (any, error) { return nil, s.(store.Shared).Watch(ctx, nil) },
+		Once: func() (any, error) {
+			return s.(store.Shared).Once(ctx, [16]byte{1}, time.Time{})
+		},
 		Rebuild:    func() (any, error) { return nil, s.(store.Rebuilder).Rebuild(ctx, nil) },
 		Checkpoint: func() (any, error) { return nil, s.(store.Checkpointer).Checkpoint(ctx, "") },
 		Stats:      func() (any, error) { return s.(store.Meter).Stats(ctx) },

@@ -72,10 +72,10 @@ var words = fields(`
 
 // names of ours: tables, columns, aliases.
 var names = fields(`
-	coffer_format one version vaults documents revisions tags feed chunks
-	revisions_superseded tags_name tags_exclusive vaults_usage
+	coffer_format one version vaults documents revisions tags feed chunks once
+	revisions_superseded tags_name tags_exclusive vaults_usage once_until
 	vault id present sequence number rev size bytes changes law superseded parents stream_pending stream_set stream_chunks
-	stream_patch body tag name exclusive kind author at series place sum blob
+	stream_patch until body tag name exclusive kind author at series place sum blob
 	a b c d e f g h k n p q r s t u v w x y z
 	back base beyond due first found gone governed greatest had hit hits keeps last least more most_bytes most_documents
 		patch

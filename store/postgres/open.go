@@ -169,7 +169,7 @@ func checkRights(ctx context.Context, c *pgx.Conn) error {
 }
 
 // tables are those of the schema but for the format's.
-var tables = []string{"vaults", "documents", "revisions", "tags", "feed", "chunks"}
+var tables = []string{"vaults", "documents", "revisions", "tags", "feed", "chunks", "once"}
 
 // schema holds the migrations: NNNN.sql brings the tables from format NNNN-1 to NNNN. One that was released never
 // changes.
@@ -178,7 +178,7 @@ var tables = []string{"vaults", "documents", "revisions", "tags", "feed", "chunk
 var schema embed.FS
 
 // format is the version of the tables that this package writes and reads.
-const format = 1
+const format = 2
 
 // maxMigrations bounds how often opening is tried anew because another process was migrating, too.
 const maxMigrations = 10

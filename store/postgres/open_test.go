@@ -178,7 +178,7 @@ func TestRefused(t *testing.T) {
 	closeStore(t, on(t, limited, Options{}))
 	run(t, url, "DROP OWNED BY "+role)
 
-	run(t, url, "UPDATE coffer_format SET version = 2")
+	run(t, url, fmt.Sprintf("UPDATE coffer_format SET version = %d", format+1))
 	refused(t, url, Options{}, coffer.Invalid, "written by a later version")
 	run(t, url, "UPDATE coffer_format SET version = 0")
 	refused(t, url, Options{}, coffer.Corrupt, "is damaged")

@@ -62,6 +62,7 @@ type Store struct {
 	listen  *pgx.ConnConfig // for connections that wait for notifications
 	timeout time.Duration
 	poll    time.Duration
+	now     func() time.Time
 	health  *health
 	atLarge string // sets a connection up for reading whole tables
 
@@ -109,6 +110,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		listen:  config.ConnConfig.Copy(),
 		timeout: o.Timeout,
 		poll:    o.Poll,
+		now:     o.Now,
 		health:  &health{logger: o.Logger},
 		priors:  newPriors(priorMemory),
 		known:   new(known),
@@ -135,6 +137,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		s.workers.Go(s.commit)
 	}
 	s.workers.Go(func() { s.notifier.run(s.stop) })
+	s.workers.Go(s.forgetting)
 	return s, nil
 }
 
@@ -207,7 +210,7 @@ func (s *Store) read(
 	ctx context.Context, op string, f func(context.Context, *pgxpool.Conn) error,
 ) error {
 	for try := 1; ; try++ {
-		err := s.once(ctx, f)
+		err := s.attempt(ctx, f)
 		s.health.note(ctx, err)
 		if err == nil || try == maxReads || !passing(err) || !pause(ctx, try) {
 			return failure(ctx, op, err)
@@ -218,7 +221,7 @@ func (s *Store) read(
 // maxReads bounds how often a read is tried.
 const maxReads = 4
 
-func (s *Store) once(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) error {
+func (s *Store) attempt(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	c, err := s.pool.Acquire(ctx)

@@ -1,0 +1,6 @@
+CREATE TABLE once (
+	name  uuid NOT NULL PRIMARY KEY,
+	until timestamptz NOT NULL
+);
+
+CREATE INDEX once_until ON once (until);
