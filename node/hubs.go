@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cofferhq/coffer"
 	apihub "github.com/cofferhq/coffer/api/hub"
@@ -17,6 +18,7 @@ import (
 	"github.com/cofferhq/coffer/keyring"
 	"github.com/cofferhq/coffer/merge"
 	"github.com/cofferhq/coffer/node/hub"
+	"github.com/cofferhq/coffer/store"
 )
 
 // Hub says what identity hubs the node has.
@@ -131,6 +133,10 @@ func (h *hubs) open(ctx context.Context) (server *apihub.Server, document []byte
 		}
 		secrets[i] = [32]byte(secret)
 	}
+	var once func(context.Context, [16]byte, time.Time) (bool, error)
+	if shared, ok := n.disks.documents.(store.Shared); ok {
+		once = shared.Once
+	}
 	own := ringKeys{n.ring}
 	service := hub.New(hub.Options{
 		Vaults: &hubVaults{
@@ -152,6 +158,7 @@ func (h *hubs) open(ctx context.Context) (server *apihub.Server, document []byte
 		AnswerKey: n.resolver.AnswerKey,
 		Secret:    secrets[1],
 		Now:       n.config.Now,
+		Once:      once,
 		Since:     n.started,
 
 		Endpoint:   n.origin + "/.identity",

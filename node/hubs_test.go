@@ -191,6 +191,40 @@ func TestHubsOfTwoNodes(t *testing.T) {
 	if _, err := there.Objects(ctx, alice.DID(), notes); !errors.Is(err, coffer.Denied) {
 		t.Errorf("after it was revoked: %v", err)
 	}
+
+	// What one of them took is none for the other, though its tokens are good at both.
+	wire := new(sent)
+	caught, err := hub.NewClient(hub.ClientOptions{
+		URL: "http://" + first.node.Addr().String() + "/.identity", Hub: first.host,
+		Requester: hub.KeyringRequester(alice), Key: first.resolver.MessageKey, Now: first.now,
+		HTTP: &http.Client{Transport: wire},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := caught.Objects(ctx, alice.DID(), notes); err != nil {
+		t.Fatal(err)
+	}
+	last := wire.bodies[len(wire.bodies)-1]
+	for _, w := range []*hubWorld{first, second} {
+		if status := w.post(t, hub.ContentType, last); status != http.StatusUnauthorized {
+			t.Errorf("sent again: %d", status)
+		}
+	}
+	if status := second.post(t, hub.ContentType, wire.bodies[0]); status != http.StatusOK {
+		t.Errorf("a request for a token, sent again: %d", status)
+	}
+}
+
+// post sends an envelope, and returns the status of the answer.
+func (w *hubWorld) post(t testing.TB, contentType, body string) int {
+	t.Helper()
+	r, err := http.Post("http://"+w.node.Addr().String()+"/", contentType, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	return r.StatusCode
 }
 
 // sent notes what is sent, and goes on with it.
@@ -232,17 +266,9 @@ func TestH33SeveralHosts(t *testing.T) {
 	if len(wire.types) != 1 || wire.types[0] != hub.SeveralContentType {
 		t.Fatalf("sent %q", wire.types)
 	}
-	post := func(w *hubWorld) (taken bool) {
-		r, err := http.Post("http://"+w.node.Addr().String()+"/", hub.SeveralContentType, strings.NewReader(wire.bodies[0]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Body.Close()
-		return r.StatusCode == http.StatusOK
-	}
 	notes := &coffer.ObjectQuery{Interface: "Collections", Context: "http://schema.org", Type: "Note"}
 	for _, w := range []*hubWorld{first, second, third} {
-		taken, there := post(w), 0
+		taken, there := w.post(t, hub.SeveralContentType, wire.bodies[0]) == http.StatusOK, 0
 		page, err := w.client(t, alice, "").Objects(ctx, alice.DID(), notes)
 		if err == nil {
 			there = len(page.Objects)

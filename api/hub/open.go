@@ -52,8 +52,13 @@ func (c *call) open(ctx context.Context, decrypt decrypter, body string) (*grant
 	if c.from.signed, err = m.Verify(ctx, &c.facts); err != nil {
 		return nil, unauthenticated
 	}
-	if !asksForToken(m) && !c.fresh(m) {
-		return nil, unauthenticated
+	if !asksForToken(m) {
+		switch fresh, err := c.fresh(ctx, m); {
+		case err != nil:
+			return nil, err
+		case !fresh:
+			return nil, unauthenticated
+		}
 	}
 	c.from.nonce = m.Nonce
 	c.from.by = key.other

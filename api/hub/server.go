@@ -29,8 +29,12 @@ type ServerOptions struct {
 	// Secret makes the access tokens. Servers with the same secret take each other's.
 	Secret [32]byte
 	Now    func() time.Time
+	// Once notes a name for all servers with the same keys and Secret, and reports whether none had noted it yet; it may
+	// forget it once the instant has passed on every clock. So a request that one of them took is none for another. If nil,
+	// the server itself remembers what it took, and there must be no other.
+	Once func(ctx context.Context, name [16]byte, until time.Time) (first bool, err error)
 	// Since is since when no other server takes requests with these keys: of one that was there before, nobody remembers
-	// what it took. Zero is now.
+	// what it took. Zero is now. It is not asked for where there is Once.
 	Since time.Time
 
 	Limits Limits

@@ -657,39 +657,6 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-func TestNonces(t *testing.T) {
-	t0 := time.Unix(1000, 0)
-	n := newNonces(2, t0)
-	use := func(nonce string, made, now time.Duration, want bool) {
-		t.Helper()
-		if n.use(alice, nonce, t0.Add(made), t0.Add(now)) != want {
-			t.Errorf("%s, token of %v at %v: want %v", nonce, made, now, want)
-		}
-	}
-	use("a", 0, 1, true)
-	use("a", 0, 2, false)
-	use("b", 0, 3, true)
-	use("a", 0, 3, false)
-	if !n.use(bob, "a", t0, t0.Add(3)) { // full: a younger generation begins
-		t.Error("another's nonce is another")
-	}
-	use("c", 0, 4, true)
-	use("d", 0, 5, false) // full again: a and b are forgotten, and what came with them
-	use("a", 0, 6, false)
-	use("d", 5, 6, true)
-	use("d", 5, 7, false)
-
-	n = newNonces(100, t0) // time passes
-	use("a", 0, 0, true)
-	use("a", 0, tokenLife, false)
-	use("b", tokenLife, tokenLife+tokenSkew+1, true)
-	use("a", 0, tokenLife+tokenSkew+2, false)
-	use("c", 2*(tokenLife+tokenSkew)+2, 2*(tokenLife+tokenSkew)+2, true)
-	if len(n.old.used)+len(n.young.used) != 2 {
-		t.Error("a is not forgotten")
-	}
-}
-
 // TestDescribe asks hubs, and what is none, what they say of themselves.
 func TestDescribe(t *testing.T) {
 	w := newWorld(t, nil)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer"
-	"github.com/cofferhq/coffer/grant"
 	"github.com/cofferhq/coffer/internal/jose"
 )
 
@@ -96,18 +95,6 @@ func (s *Server) decryptSeveral(body string) (text []byte, key reader, err error
 		}
 	}
 	return nil, key, unauthenticated
-}
-
-// fresh reports whether a message is none that was sent before. One that names hubs brings no token, but says when it was
-// made.
-func (s *Server) fresh(m *grant.Message) bool {
-	now := s.o.Now()
-	if m.Hubs == nil {
-		made, ok := s.tokens.check(m.Token, m.Signer(), now)
-		return ok && s.nonces.use(m.Signer(), m.Nonce, made, now)
-	}
-	early := m.Made.Before(s.o.Since.Add(messageSkew)) || !now.Before(m.Made.Add(tokenLife))
-	return !early && !m.Made.After(now.Add(messageSkew)) && s.nonces.use(m.Signer(), m.Nonce, m.Made, now)
 }
 
 // A clearRefusal is what the hub said with a status.

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"sync"
 	"time"
 )
 
@@ -52,69 +51,6 @@ func (t tokens) check(token, did string, now time.Time) (made time.Time, ok bool
 	}
 	made = time.Unix(0, int64(binary.BigEndian.Uint64(b)))
 	return made, now.Before(made.Add(tokenLife)) && !made.After(now.Add(tokenSkew))
-}
-
-// nonces remembers which nonces have been used, for as long as the tokens that they came with are good. It holds two
-// generations. When the younger one is full or old, the older one is forgotten, and with it every token that was made
-// before the younger began: what cannot be remembered cannot be replayed. Clients then ask for new tokens.
-type nonces struct {
-	most int // in one generation
-
-	mu       sync.Mutex
-	young    generation
-	old      generation
-	lastUsed time.Time // the latest time at which a nonce was used, or its token made
-}
-
-type generation struct {
-	used  map[[16]byte]struct{}
-	start time.Time // later than all that happened in the generation before
-}
-
-// noncesKept bounds a generation: some 40 MiB at the most.
-const noncesKept = 1 << 20
-
-func newNonces(most int, now time.Time) *nonces {
-	n := &nonces{most: most, young: generation{make(map[[16]byte]struct{}), now}}
-	n.old.start = now
-	return n
-}
-
-// use notes that who signed used the nonce with a token made then. It reports false when he has used it before, or when
-// the token is one that is no longer remembered.
-func (n *nonces) use(signer, nonce string, made, now time.Time) bool {
-	h := sha256.New()
-	h.Write([]byte(signer))
-	h.Write([]byte{0}) // in no identifier
-	h.Write([]byte(nonce))
-	name := [16]byte(h.Sum(nil))
-
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.young.used) >= n.most || now.Sub(n.young.start) > tokenLife+tokenSkew {
-		n.old = n.young
-		start := now
-		if !start.After(n.lastUsed) {
-			start = n.lastUsed.Add(1)
-		}
-		n.young = generation{make(map[[16]byte]struct{}), start}
-	}
-	if made.Before(n.old.start) {
-		return false
-	}
-	if _, ok := n.old.used[name]; ok {
-		return false
-	}
-	if _, ok := n.young.used[name]; ok {
-		return false
-	}
-	n.young.used[name] = struct{}{}
-	for _, t := range []time.Time{now, made} {
-		if t.After(n.lastUsed) {
-			n.lastUsed = t
-		}
-	}
-	return true
 }
 
 func encode64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
