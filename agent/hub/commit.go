@@ -19,7 +19,8 @@ func corrupt(reason string) error { return coffer.Errorf("hub", coffer.Corrupt, 
 // errWithheld is of an object of which there is but a record: its "cache-intent" says so of instances that are caches.
 var errWithheld = coffer.Errorf("hub", coffer.Unavailable, "this instance has a record of the object alone: ask another")
 
-// verify checks a commit's form and its signature. Corrupt if either is wrong, Unavailable if the payload is withheld.
+// verify checks a commit's form and its signature. Corrupt if either is wrong, Unavailable if the payload is withheld; the
+// commit comes with the error when it has the form of one, and nobody can tell that it is signed by who it says.
 func verify(ctx context.Context, r Resolver, c *coffer.Commit) (*merge.Commit, error) {
 	m, err := merge.Parse(c)
 	if err != nil {
@@ -33,11 +34,11 @@ func verify(ctx context.Context, r Resolver, c *coffer.Commit) (*merge.Commit, e
 	case err == nil && m.Verify(key):
 		return m, nil
 	case err == nil:
-		return nil, corrupt("the signature of a commit is not right")
+		return m, corrupt("the signature of a commit is not right")
 	case errors.Is(err, coffer.Invalid), errors.Is(err, coffer.NotExist), errors.Is(err, coffer.Denied):
-		return nil, corrupt("a commit is not signed with a key of who it says")
+		return m, corrupt("a commit is not signed with a key of who it says")
 	}
-	return nil, err
+	return m, err
 }
 
 // A record is an object as its commits have it.
@@ -201,14 +202,18 @@ func answers(r *record, o *coffer.HubObject, q *coffer.ObjectQuery) error {
 	return nil
 }
 
-// write signs a commit and has the hub keep it. after is what it replaces, nil if it creates an object.
+// write signs a commit and has the hub keep it. after is what it replaces, nil if it creates an object. It is of now,
+// unless the header has a time: what says nothing new bears that of what it replaces, and so comes right after it, and
+// before whatever another one writes meanwhile, which counts.
 func (h *Hub) write(ctx context.Context, hd merge.Header, payload []byte, after *record,
 	extra func(*coffer.Commit) error) (coffer.CommitRev, error) {
 	if h.o.Sign == nil {
 		return coffer.CommitRev{}, coffer.Errorf("write", coffer.Denied, "nobody is there to sign")
 	}
 	hd.Sub, hd.Alg, hd.KeyID = h.o.Owner, h.o.Sign.Algorithm(), h.o.Sign.KeyID()
-	hd.Issuer, hd.CommittedAt = h.me, h.o.Now().UTC().Truncate(time.Millisecond)
+	if hd.Issuer = h.me; hd.CommittedAt.IsZero() {
+		hd.CommittedAt = h.o.Now().UTC().Truncate(time.Millisecond)
+	}
 	if after != nil {
 		c := &after.Created.Header
 		hd.Interface, hd.Context, hd.Type, hd.Strategy = c.Interface, c.Context, c.Type, c.Strategy

@@ -114,6 +114,8 @@ type epochRecord struct {
 	Kind  kindMembers `json:"kind"`
 	Epoch uint32      `json:"epoch"`
 	From  uint32      `json:"from"`
+
+	began time.Time // when the epoch did, as the device that began it says; zero: long ago
 }
 
 type kindMembers struct {
@@ -127,8 +129,20 @@ func membersOf(k Kind) kindMembers        { return kindMembers(k) }
 func (m kindMembers) kind() Kind          { return Kind(m) }
 func (e *epochs) get(k Kind) *epochRecord { return e.of[k.digest()] }
 
-// fresh is how long it is believed that no other device has ended an epoch.
-const fresh = 30 * time.Second
+// fresh is how long it is believed that nobody else has ended an epoch: so long what is written may be sealed under former
+// keys. heard is after what time everybody who writes knows.
+const (
+	fresh = 30 * time.Second
+	heard = 2 * fresh
+)
+
+// latest is present, as the hub knows it now.
+func (h *Hub) latest(ctx context.Context, k Kind) (epochRecord, error) {
+	h.mu.Lock()
+	h.epochs.read = time.Time{}
+	h.mu.Unlock()
+	return h.present(ctx, k)
+}
 
 // present returns the record of a kind's epoch, zero if it has none.
 func (h *Hub) present(ctx context.Context, k Kind) (epochRecord, error) {
@@ -169,6 +183,7 @@ func (h *Hub) readEpochs(ctx context.Context) error {
 			r.Epoch > maxEpoch || r.From > r.Epoch {
 			continue
 		}
+		r.began = o.CreatedAt
 		e.merge(r)
 	}
 	e.read = now
@@ -182,7 +197,10 @@ func (e *epochs) merge(r epochRecord) {
 		e.of[r.Kind.kind().digest()] = &r
 		return
 	}
-	old.Epoch, old.From = max(old.Epoch, r.Epoch), max(old.From, r.From)
+	if r.Epoch > old.Epoch || r.Epoch == old.Epoch && r.began.Before(old.began) {
+		old.Epoch, old.began = r.Epoch, r.began
+	}
+	old.From = max(old.From, r.From)
 }
 
 func (h *Hub) noteEpochs(ctx context.Context) {
@@ -205,6 +223,7 @@ func (h *Hub) advance(ctx context.Context, r epochRecord) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	r.began = h.o.Now()
 	h.epochs.merge(r)
 	h.noteEpochs(ctx)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/cofferhq/coffer"
@@ -118,6 +119,9 @@ var permissionKind = Kind{
 func (h *Hub) Grant(ctx context.Context, p Permission) (coffer.CommitRev, error) {
 	var none coffer.CommitRev
 	if err := h.own("grant"); err != nil {
+		return none, err
+	}
+	if _, err := h.latest(ctx, p.Kind); err != nil { // another device may have changed the keys just now
 		return none, err
 	}
 	payload, err := h.grantPayload(ctx, &p)
@@ -565,18 +569,34 @@ func (h *Hub) Revoke(ctx context.Context, id coffer.CommitRev) error {
 	}
 	// The epoch ends first: what is interrupted after that is done again, and costs an epoch.
 	k := g.kindOf()
-	e, err := h.present(ctx, k)
-	if err != nil {
-		return err
-	}
-	if e.Epoch++; e.Epoch > maxEpoch {
-		return coffer.Errorf("revoke", coffer.Exhausted, "the keys of the kind were changed too often")
-	}
-	if err := h.advance(ctx, e); err != nil {
-		return err
-	}
-	if err := h.remove(ctx, r); err != nil {
-		return err
+	for ended := false; ; ended = true {
+		e, err := h.latest(ctx, k)
+		if err != nil {
+			return err
+		}
+		if e.Epoch++; e.Epoch > maxEpoch {
+			return coffer.Errorf("revoke", coffer.Exhausted, "the keys of the kind were changed too often")
+		}
+		if err := h.advance(ctx, e); err != nil {
+			return err
+		}
+		if !ended {
+			if err := h.remove(ctx, r); err != nil {
+				return err
+			}
+		}
+		// Another device that began the same epoch, to revoke another permission, may have sent its keys by this one.
+		there, err := h.one(ctx, permissionKind, id)
+		if err != nil {
+			return err
+		}
+		known := len(r.commits)
+		if !ended {
+			known++ // it was removed
+		}
+		if r = there; len(r.commits) <= known {
+			break
+		}
 	}
 	return h.redeliver(ctx, k)
 }
@@ -585,6 +605,9 @@ func (h *Hub) Revoke(ctx context.Context, id coffer.CommitRev) error {
 func (h *Hub) redeliver(ctx context.Context, k Kind) error {
 	wire, err := h.wire(ctx, k)
 	if err != nil {
+		return err
+	}
+	if _, err := h.latest(ctx, k); err != nil {
 		return err
 	}
 	var away error
@@ -610,7 +633,8 @@ func (h *Hub) redeliver(ctx context.Context, k Kind) error {
 		if err != nil {
 			return err
 		}
-		if _, err := h.write(ctx, merge.Header{Operation: merge.Update}, payload, g.record, nil); err != nil {
+		hd := merge.Header{Operation: merge.Update, CommittedAt: g.Latest.Header.CommittedAt}
+		if _, err := h.write(ctx, hd, payload, g.record, nil); err != nil {
 			return err
 		}
 	}
@@ -630,12 +654,22 @@ type deliveries struct {
 	list []*grantRecord
 }
 
-// deliveries returns the grants to oneself that come with keys: as they were last read, or as they are.
+// deliveries returns the grants to oneself that come with keys, as they are, or were a second ago; or, unless they are to
+// be read again, as they were last read.
 func (h *Hub) deliveries(ctx context.Context, again bool) ([]*grantRecord, error) {
+	age := time.Duration(math.MaxInt64)
+	if again {
+		age = time.Second
+	}
+	return h.deliveriesOf(ctx, age)
+}
+
+// deliveriesOf returns the grants to oneself that come with keys, read less than so long ago.
+func (h *Hub) deliveriesOf(ctx context.Context, age time.Duration) ([]*grantRecord, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.o.Now()
-	if d := &h.given; !d.read.IsZero() && (!again || now.Sub(d.read).Abs() < time.Second) {
+	if d := &h.given; !d.read.IsZero() && now.Sub(d.read).Abs() < age {
 		return d.list, nil
 	}
 	if h.me == "" {
@@ -697,10 +731,10 @@ func (b *bundle) of(k Kind, epoch uint32, s salt) (list []objectKey) {
 }
 
 // guestWriting completes what an object in somebody else's hub is to be sealed with: the newest key that was delivered
-// for it; none when there is none.
+// for it; none when there is none. Like other devices of the owner's, it hears of a new epoch in time.
 func (h *Hub) guestWriting(ctx context.Context, k Kind, w writing) (writing, error) {
-	for _, again := range [...]bool{false, true} {
-		list, err := h.deliveries(ctx, again)
+	for _, age := range [...]time.Duration{fresh, time.Second} {
+		list, err := h.deliveriesOf(ctx, age)
 		if err != nil {
 			return w, err
 		}

@@ -206,7 +206,11 @@ func (h *Hub) replace(ctx context.Context, there *Object, value any, o *PutOptio
 			return err
 		}
 	}
-	_, err = h.write(ctx, merge.Header{Operation: merge.Update, Meta: m}, payload, there.record, nil)
+	hd := merge.Header{Operation: merge.Update, Meta: m}
+	if from != nil {
+		hd.CommittedAt = there.record.Latest.Header.CommittedAt
+	}
+	_, err = h.write(ctx, hd, payload, there.record, nil)
 	return err
 }
 

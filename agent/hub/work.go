@@ -129,7 +129,8 @@ func (h *Hub) workOn(ctx context.Context, r epochRecord, yield func(Progress, er
 	if err := h.redeliver(ctx, k); err != nil {
 		return yield(p, err)
 	}
-	if r.From < r.Epoch && p.Left == 0 {
+	// Before, somebody may still write under former keys, who has not heard of the epoch: then it is gone through again.
+	if r.From < r.Epoch && p.Left == 0 && !h.o.Now().Before(r.began.Add(heard)) {
 		r.From = r.Epoch
 		if err := h.advance(ctx, r); err != nil {
 			return yield(p, err)

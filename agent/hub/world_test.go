@@ -37,17 +37,21 @@ func newWorld(t testing.TB, limits nodehub.Limits) *world {
 	return newWorldAt(t, limits, new(atomic.Int64))
 }
 
-func newWorldAt(t testing.TB, limits nodehub.Limits, ahead *atomic.Int64) *world {
+func newWorldAt(t testing.TB, limits nodehub.Limits, ahead *atomic.Int64, change ...func(*nodehub.Options)) *world {
 	t.Helper()
 	r, err := ident.New(ident.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, resolver: r, people: make(map[string]*keyring.Ring), ahead: ahead}
-	w.service = nodehub.New(nodehub.Options{
+	o := nodehub.Options{
 		Vaults: coffertest.HubVaults(t, coffertest.NewVaults(t, vault.Limits{})),
 		Key:    r.MessageKey, Filter: coffertest.HubFilter, Secret: [32]byte{1}, Limits: limits, PublicProfile: true, Now: w.now,
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	w.service = nodehub.New(o)
 	return w
 }
 
