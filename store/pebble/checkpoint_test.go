@@ -22,40 +22,28 @@ func TestCheckpoint(t *testing.T) {
 	s := on(t, filepath.Join(dir, "store"), Options{Memory: 2 << 20})
 	v := coffer.NewVaultID()
 	ctx, cancel := context.WithCancel(t.Context())
-	var mu sync.Mutex
-	var told []acknowledgement
-	enough := make(chan struct{}, 1)
+	var told told
 	var writers sync.WaitGroup
 	for i := range 16 {
 		writers.Go(func() {
-			err := write(ctx, s, v, i, 0, func(a acknowledgement) {
-				mu.Lock()
-				defer mu.Unlock()
-				if told = append(told, a); len(told)%1000 == 0 {
-					select {
-					case enough <- struct{}{}:
-					default:
-					}
-				}
-			})
-			if !errors.Is(err, context.Canceled) {
+			if err := write(ctx, s, v, i, 0, told.add); !errors.Is(err, context.Canceled) {
 				t.Errorf("Apply: %v", err)
 			}
 		})
 	}
 	for range 4 {
-		<-enough
-		mu.Lock()
-		before := told[:len(told):len(told)]
-		mu.Unlock()
+		told.await(t, 1000) // more than the engine keeps in memory
+		before := told.soFar()
 		to := filepath.Join(dir, randomText())
 		if err := s.Checkpoint(t.Context(), to); err != nil {
 			t.Fatalf("Checkpoint: %v", err)
 		}
+		told.Lock() // who looks has the processor for itself
 		again := on(t, to, Options{})
 		verify(t, again, before)
 		apply(t, again, putting(v, newDocument("the copy can be written to")))
 		closeStore(t, again)
+		told.Unlock()
 	}
 	cancel()
 	writers.Wait()

@@ -49,7 +49,7 @@ func write(
 				{Key: "k", Name: "writer", Value: fmt.Sprint(writer)},
 				{Key: "k", Name: "place", Value: fmt.Sprint(writer, i), Unique: round%8 != 7},
 			}
-			body := strings.Repeat(fmt.Sprint(round), 1+round%300)
+			body := strings.Repeat(fmt.Sprint(round), 1+round*37%300)
 			if round%8 == 0 {
 				tags[1].Value = randomText()
 				pair[i] = newDocument(body, tags...)
@@ -68,10 +68,41 @@ func write(
 	}
 }
 
+// A record of what writers were told, in the order in which they told it. Holding its lock holds them up.
+type told struct {
+	sync.Mutex
+	all []acknowledgement
+}
+
+func (l *told) add(a acknowledgement) {
+	l.Lock()
+	defer l.Unlock()
+	l.all = append(l.all, a)
+}
+
+// soFar returns what was told until now.
+func (l *told) soFar() []acknowledgement {
+	l.Lock()
+	defer l.Unlock()
+	return l.all[:len(l.all):len(l.all)]
+}
+
+// await waits until so much more was told.
+func (l *told) await(t *testing.T, more int) {
+	t.Helper()
+	before := len(l.soFar())
+	for start := time.Now(); len(l.soFar()) < before+more; time.Sleep(time.Millisecond) {
+		if time.Since(start) > 2*time.Minute {
+			t.Fatalf("%d acknowledgements, want %d", len(l.soFar())-before, more)
+		}
+	}
+}
+
 // verify checks that all that was acknowledged is there.
 func verify(t *testing.T, s *Store, all []acknowledgement) {
 	t.Helper()
 	feeds := make(map[coffer.VaultID][]coffer.Change)
+	last := make(map[coffer.ObjectID]acknowledgement)
 	for _, a := range all {
 		if feeds[a.vault] == nil {
 			for c, err := range s.Changes(t.Context(), a.vault, 0) {
@@ -85,6 +116,11 @@ func verify(t *testing.T, s *Store, all []acknowledgement) {
 		if uint64(len(feed)) < a.number || feed[a.number-1].Rev != a.rev {
 			t.Fatalf("an acknowledged change is not in the feed of %d", len(feed))
 		}
+		if last[a.id].sequence <= a.sequence { // which says all that its predecessors do
+			last[a.id] = a
+		}
+	}
+	for _, a := range last {
 		d, err := s.Get(t.Context(), a.vault, a.id)
 		if err != nil || d.Sequence < a.sequence || d.Sequence == a.sequence && d.Rev() != a.rev {
 			t.Fatalf("an acknowledged document is not there: %v, %v", d, err)
@@ -119,37 +155,34 @@ func TestPowerCut(t *testing.T) {
 	s := on(t, "store", Options{FS: fs, Memory: 2 << 20})
 	v := coffer.NewVaultID()
 	ctx, cancel := context.WithCancel(t.Context())
-	var mu sync.Mutex
-	var told []acknowledgement
+	var told told
 	var writers sync.WaitGroup
 	for i := range 16 {
 		writers.Go(func() {
-			err := write(ctx, s, v, i, 2*time.Millisecond, func(a acknowledgement) {
-				mu.Lock()
-				defer mu.Unlock()
-				told = append(told, a)
-			})
-			if !errors.Is(err, context.Canceled) {
+			if err := write(ctx, s, v, i, 2*time.Millisecond, told.add); !errors.Is(err, context.Canceled) {
 				t.Errorf("Apply: %v", err)
 			}
 		})
 	}
 	for cut := range 8 {
-		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
-		mu.Lock()
-		before := told[:len(told):len(told)]
-		mu.Unlock()
+		told.await(t, rand.IntN(600))
+		time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)
+		before := told.soFar()
 		after := fs.CrashClone(vfs.CrashCloneCfg{
 			UnsyncedDataPercent: cut * 14, RNG: rand.New(rand.NewPCG(rand.Uint64(), 0)),
 		})
+		told.Lock() // who looks has the processor for itself
 		again := on(t, "store", Options{FS: after})
 		verify(t, again, before)
 		closeStore(t, again)
+		told.Unlock()
 	}
 	cancel()
 	writers.Wait()
+	m := s.db.Metrics()
+	t.Logf("%d commits, %d flushes, %d compactions", len(told.all)/2, m.Flush.Count, m.Compact.Count)
 	closeStore(t, s)
-	if len(told) == 0 {
+	if len(told.all) == 0 {
 		t.Error("nothing was written")
 	}
 }
@@ -189,18 +222,11 @@ func TestFaults(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			v := coffer.NewVaultID()
-			var mu sync.Mutex
-			var told []acknowledgement
+			var told told
 			var writers sync.WaitGroup
 			errs := make(chan error, 16)
 			for i := range 16 {
-				writers.Go(func() {
-					errs <- write(ctx, s, v, i, 2*time.Millisecond, func(a acknowledgement) {
-						mu.Lock()
-						defer mu.Unlock()
-						told = append(told, a)
-					})
-				})
+				writers.Go(func() { errs <- write(ctx, s, v, i, 2*time.Millisecond, told.add) })
 			}
 			time.Sleep(50 * time.Millisecond)
 			failing.Store(true)
@@ -223,15 +249,7 @@ func TestFaults(t *testing.T) {
 				}
 				time.Sleep(50 * time.Millisecond)
 				failing.Store(false) // there is room again
-				mu.Lock()
-				before := len(told)
-				mu.Unlock()
-				for after := before; after < before+100; {
-					time.Sleep(time.Millisecond)
-					mu.Lock()
-					after = len(told)
-					mu.Unlock()
-				}
+				told.await(t, 100)
 				cancel()
 			}
 			writers.Wait()
@@ -239,7 +257,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("log %q: empty, or it names files", text)
 			}
 			again := on(t, "store", Options{FS: fs.CrashClone(vfs.CrashCloneCfg{})})
-			verify(t, again, told)
+			verify(t, again, told.all)
 			closeStore(t, again)
 			if !c.broken {
 				closeStore(t, s)

@@ -211,12 +211,12 @@ func TestSpaceBack(t *testing.T) {
 	s := on(t, t.TempDir(), Options{Memory: 2 << 20})
 	defer closeStore(t, s)
 	v := coffer.VaultID{1}
-	body := make([]byte, 4000)
-	const n = 5000
+	body := make([]byte, 20_000) // few and large ones: it is bytes that count here
+	const n = 1000
 	commit := func(write func(i int) store.Write) {
 		t.Helper()
 		for i := 0; i < n; {
-			writes := make([]store.Write, 0, 100)
+			writes := make([]store.Write, 0, 10)
 			for range cap(writes) {
 				if w := write(i); w.Document != nil || w.Erase != nil {
 					w.Vault, w.Time = v, time.UnixMilli(1000)

@@ -102,8 +102,8 @@ func pebbleInMemory(t *testing.T) func() store.Store {
 	}
 }
 
+// TestPebble is what its own package leaves out: there Run is called.
 func TestPebble(t *testing.T) {
-	t.Run("Run", func(t *testing.T) { storetest.Run(t, pebbleDisk) })
 	t.Run("Linear", func(t *testing.T) { storetest.Linear(t, pebbleDisk) })
 	t.Run("Faults", func(t *testing.T) { storetest.Faults(t, faultyPebble) })
 	t.Run("Checkpoints", func(t *testing.T) {
@@ -125,8 +125,8 @@ func TestPebble(t *testing.T) {
 	})
 }
 
+// TestPostgres is what its own package leaves out: there Run is called.
 func TestPostgres(t *testing.T) {
-	t.Run("Run", func(t *testing.T) { storetest.Run(t, postgresDisk) })
 	t.Run("Linear", func(t *testing.T) { storetest.Linear(t, postgresDisk) })
 	t.Run("Faults", func(t *testing.T) { storetest.Faults(t, faultyPostgres) })
 	t.Run("Kill", func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -181,8 +182,9 @@ type slowly struct {
 func (s *slowly) Read(p []byte) (int, error) {
 	if s.left == 0 {
 		<-time.After(s.wait)
+		s.left = math.MaxInt
 	}
-	n, err := s.r.Read(p[:max(1, min(len(p), s.left))])
+	n, err := s.r.Read(p[:min(len(p), s.left)])
 	s.left -= n
 	return n, err
 }
