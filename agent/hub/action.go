@@ -170,7 +170,8 @@ func prove(ctx context.Context, rev coffer.CommitRev, zeros int) (string, error)
 }
 
 // Introduce returns a text with which an identity, or everybody ([coffer.Everybody]), can send the owner actions until
-// a time as if known: without proof of work, and without the bounds that strangers have.
+// a time as if known: without proof of work and at any rate; and an identity that is named, also when strangers have
+// filled the inbox.
 func (h *Hub) Introduce(ctx context.Context, did string, until time.Time) (string, error) {
 	if err := h.own("introduce"); err != nil {
 		return "", err

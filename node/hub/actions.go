@@ -114,11 +114,11 @@ func (v *view) hold(ctx context.Context, h *hub, c *merge.Commit) error {
 	case len(c.Payload) > l.Actions:
 		return exhausted("commit.payload", "larger than an action may be")
 	}
-	introduced, err := v.introduced(ctx, h.owner, c)
+	to, err := v.introduced(ctx, h.owner, c)
 	if err != nil {
 		return err
 	}
-	if !introduced {
+	if to == "" {
 		if l.Work > 0 && !worked(c, l.Work) {
 			return coffer.E("hub", coffer.Denied,
 				&coffer.Fault{Target: "commit.header.work", Reason: "a proof of work is asked for, or an introduction"})
@@ -134,7 +134,11 @@ func (v *view) hold(ctx context.Context, h *hub, c *merge.Commit) error {
 	for _, bound := range [...]struct {
 		most int
 		tag  string
-	}{{l.WaitingOfSender, h.tag(byWaitingSender, v.who)}, {l.Waiting, h.tag(byWaiting)}} {
+		all  bool
+	}{{l.WaitingOfSender, h.tag(byWaitingSender, v.who), false}, {l.Waiting, h.tag(byWaiting), true}} {
+		if to == v.who && bound.all { // strangers must not keep out those whom the owner knows
+			continue
+		}
 		q := coffer.Query{Index: tagKey, Equals: []map[string]string{{tagName: bound.tag}}, Limit: bound.most, IDsOnly: true}
 		n := 0
 		for _, err := range h.vault.Query(ctx, q) {

@@ -50,7 +50,7 @@ func (v *view) Commits(ctx context.Context, owner string, q *coffer.CommitQuery)
 	case h == nil:
 		page.Watermark, err = v.token(owner, newerCommits, nil, &place{})
 	case all:
-		next, err = h.allCommits(ctx, from, limit, page)
+		next, err = h.allCommits(ctx, from, limit, v.s.scan, page)
 		if err == nil && next == nil {
 			page.Watermark, err = v.token(owner, newerCommits, nil, from)
 		}
@@ -73,14 +73,15 @@ func size(c *coffer.Commit) int {
 	return len(c.Protected) + len(c.Payload) + len(c.Signature) + len(c.Header)
 }
 
-// allCommits adds to the page the commits after a place, which it moves, and returns it if there are more.
-func (h *hub) allCommits(ctx context.Context, from *place, limit int, page *coffer.CommitPage) (*place, error) {
+// allCommits adds to the page the commits after a place, which it moves, and returns it if there are more. It looks at so
+// many changes at most.
+func (h *hub) allCommits(ctx context.Context, from *place, limit, scan int, page *coffer.CommitPage) (*place, error) {
 	scanned, bytes := 0, 0
 	for c, err := range h.vault.Changes(ctx, from.Cursor, false) {
 		if err != nil {
 			return nil, err
 		}
-		if len(page.Commits) == limit || scanned == maxScan || bytes > maxPageBytes {
+		if len(page.Commits) == limit || scanned == scan || bytes > maxPageBytes {
 			return from, nil
 		}
 		scanned++

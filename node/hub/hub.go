@@ -116,6 +116,7 @@ func set[T int | int64 | time.Duration](v *T, otherwise T) {
 type Service struct {
 	o     Options
 	hubs  hubs
+	scan  int          // objects or changes that are looked at for one page
 	clock atomic.Int64 // the last arrival that was stamped, in microseconds
 	// Who stamps an arrival holds the owner's lock for reading until it is committed; who lists takes it for a moment.
 	arriving [256]sync.RWMutex
@@ -133,7 +134,7 @@ func New(o Options) *Service {
 	o.Limits = o.Limits.filled()
 	l := o.Limits
 	return &Service{
-		o: o, hubs: newHubs(),
+		o: o, hubs: newHubs(), scan: maxScan,
 		senders: newPace(l.SenderEvery, l.SenderBurst), owners: newPace(l.OwnerEvery, l.OwnerBurst),
 	}
 }

@@ -47,22 +47,23 @@ func worked(c *merge.Commit, zeros int) bool {
 	return found >= zeros
 }
 
-// introduced reports whether the commit bears an introduction by the owner to its signer, or to everybody, that has not
-// ended: a compact JWS (RFC 7515, section 7.1) with the claims "sub" and "exp", a time, and "jti".
-func (v *view) introduced(ctx context.Context, owner string, c *merge.Commit) (bool, error) {
+// introduced returns to whom the introduction is that the commit bears, if it is one by the owner to its signer, or to
+// everybody, that has not ended: a compact JWS (RFC 7515, section 7.1) with the claims "sub" and "exp", a time, and "jti".
+// It is "" if there is none.
+func (v *view) introduced(ctx context.Context, owner string, c *merge.Commit) (to string, err error) {
 	text := unsigned(c, "introduction")
 	if text == "" || len(text) > maxIntroduction {
-		return false, nil
+		return "", nil
 	}
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
-		return false, nil
+		return "", nil
 	}
 	var decoded [3][]byte
 	for i, p := range parts {
 		b, err := base64.RawURLEncoding.Strict().DecodeString(p)
 		if err != nil || strings.ContainsAny(p, "\r\n") {
-			return false, nil
+			return "", nil
 		}
 		decoded[i] = b
 	}
@@ -72,14 +73,14 @@ func (v *view) introduced(ctx context.Context, owner string, c *merge.Commit) (b
 	if !exact(decoded[0], members{"alg": &alg, "kid": &kid, "crit": &crit, "b64": &b64}) || crit != nil || b64 != nil ||
 		!exact(decoded[1], members{"sub": &sub, "exp": &ends, "jti": &id}) || id == "" || identifier(kid) != owner ||
 		sub != v.who && sub != coffer.Everybody || !v.s.o.Now().Before(ends) {
-		return false, nil
+		return "", nil
 	}
 	key, err := v.s.o.Key(ctx, kid, alg, coffer.Assertion)
 	switch {
 	case errors.Is(err, coffer.Unavailable):
-		return false, err
-	case err != nil:
-		return false, nil
+		return "", err
+	case err != nil || !key.Verify([]byte(parts[0]+"."+parts[1]), decoded[2]):
+		return "", nil
 	}
-	return key.Verify([]byte(parts[0]+"."+parts[1]), decoded[2]), nil
+	return sub, nil
 }

@@ -378,7 +378,7 @@ func (l *listing) arrived(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(l.rows) == l.limit || scanned == maxScan {
+		if len(l.rows) == l.limit || scanned == l.v.s.scan {
 			l.next = &place{After: last}
 			break
 		}
@@ -402,7 +402,7 @@ func (l *listing) changed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(l.rows) == l.limit || scanned == maxScan {
+		if len(l.rows) == l.limit || scanned == l.v.s.scan {
 			l.next = &place{Cursor: last}
 			return nil
 		}

@@ -66,6 +66,31 @@ func introduce(t *testing.T, by somebody, header, claims map[string]any) string 
 	return j.Compact()
 }
 
+// TestWaiting fills an inbox: one whom the owner introduced by name still comes in, with as much as anybody may leave.
+func TestWaiting(t *testing.T) {
+	s := newSite(t, func(o *hub.Options) { o.Limits.Waiting, o.Limits.WaitingOfSender = 3, 2 })
+	s.write(alice, s.commit(alice, `{}`))
+	leave := func(who somebody, to string) error {
+		text := introduce(t, alice, map[string]any{}, map[string]any{
+			"sub": to, "exp": time.Now().Add(time.Hour).Format(time.RFC3339), "jti": "1",
+		})
+		c := with(s.commit(who, `{}`, action), map[string]string{"introduction": text})
+		_, err := s.as(who).Write(t.Context(), alice.DID(), c)
+		return err
+	}
+	for _, who := range []somebody{"x", "y", "z"} {
+		s.write(who, s.commit(who, `{}`, action))
+	}
+	wants(t, "a stranger", leave(carol, ""), coffer.Exhausted)
+	wants(t, "one of everybody", leave(carol, coffer.Everybody), coffer.Exhausted)
+	for range 2 {
+		if err := leave(bob, bob.DID()); err != nil {
+			t.Errorf("one who was introduced: %v", err)
+		}
+	}
+	wants(t, "too much of his", leave(bob, bob.DID()), coffer.Exhausted)
+}
+
 // TestWork asks strangers for a proof of work, or an introduction.
 func TestWork(t *testing.T) {
 	const zeros = 8
