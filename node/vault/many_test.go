@@ -50,9 +50,9 @@ func (e *endless) Apply(_ context.Context, writes ...store.Write) ([]store.Resul
 	return make([]store.Result, len(writes)), nil
 }
 
-// TestManyVaultsTakeLittleMemory uses a hundred thousand vaults in every way that leaves something in memory.
+// TestManyVaultsTakeLittleMemory uses twenty thousand vaults in every way that leaves something in memory.
 func TestManyVaultsTakeLittleMemory(t *testing.T) {
-	const many, most = 100_000, 1000 // vaults, and bytes for each
+	const many, most = 20_000, 1000 // vaults, and bytes for each
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

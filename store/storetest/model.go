@@ -476,7 +476,7 @@ func (x *dice) query() coffer.Query {
 func random(b *bench) {
 	x := newDice(rng(b.T))
 	m := newModel()
-	for round := range rounds(1500) {
+	for round := range rounds(500) {
 		var writes []store.Write
 		used := make(map[coffer.ObjectID]bool)
 		for range 1 + max(0, x.IntN(8)-4) {
@@ -506,7 +506,7 @@ func random(b *bench) {
 				b.Fatalf("round %d: Compact: %d, %v", round, n, err)
 			}
 		}
-		if round%100 == 99 {
+		if round%50 == 49 {
 			if x.chance(50) {
 				b.reopen()
 			}

@@ -248,7 +248,7 @@ func compaction(b *bench) {
 		b.must(b.keeping(beside, at))
 	}
 	b.vault = main
-	many := rounds(3000)
+	many := rounds(1500)
 	var documents []*coffer.Document
 	for len(documents) < many {
 		var writes []store.Write

@@ -665,7 +665,7 @@ func raceForKey(b *bench) {
 
 // raceInFolder puts and deletes blobs of few folders at once, so that folders come and go.
 func raceInFolder(b *bench) {
-	const writers, rounds = 16, 40
+	const writers, rounds = 16, 15
 	var all sync.WaitGroup
 	for i := range writers {
 		all.Go(func() {
