@@ -65,9 +65,6 @@ func (c *call) answer(ctx context.Context, payload []byte) (any, error) {
 		return nil, bad("@type", "Unknown type of request")
 	}
 	c.route = r.Type
-	if r.Fields != nil {
-		return nil, unoffered("fields")
-	}
 	return serve(ctx, c.o.Host.As(caller, r.Purpose), r, c.o.Limits.Answer)
 }
 
@@ -119,6 +116,9 @@ func objects(ctx context.Context, h coffer.Hub, r *request, _ int64) (any, error
 }
 
 func commits(ctx context.Context, h coffer.Hub, r *request, most int64) (any, error) {
+	if len(r.Fields) > 0 {
+		return nil, unoffered("fields")
+	}
 	q, err := r.Query.commits()
 	if err != nil {
 		return nil, err

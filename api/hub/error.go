@@ -39,8 +39,8 @@ type errorAnswer struct {
 	Code             string      `json:"error_code"`
 	DeveloperMessage string      `json:"developer_message,omitempty"`
 	Target           string      `json:"target,omitempty"`
-	Inner            *innerError `json:"inner_error,omitempty"`
-	Response         *response   `json:"response,omitempty"` // of the verb plane
+	Inner            *innerError `json:"inner_error,omitempty"` // published clients may look into it
+	Response         *response   `json:"response,omitempty"`    // of the verb plane
 }
 
 // An innerError says more than the code does.
@@ -84,9 +84,8 @@ func answerTo(err error, now time.Time) *errorAnswer {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		kind = coffer.Unavailable
 	}
-	a := &errorAnswer{Context: schemaContext, Type: "ErrorResponse", Code: codes[kind]}
-	if finer := finerKinds[kind]; finer != "" {
-		a.Inner = &innerError{moment(now), finer}
+	a := &errorAnswer{
+		Context: schemaContext, Type: "ErrorResponse", Code: codes[kind], Inner: &innerError{moment(now), finerKinds[kind]},
 	}
 	var f *coffer.Fault
 	var e *coffer.Error
@@ -155,8 +154,12 @@ func asFailure(err error, now time.Time) *failure {
 }
 
 // body returns the JSON of the failure.
-func (f *failure) body() []byte {
-	b, err := jose.Encode(&f.answer)
+func (f *failure) body(now time.Time) []byte {
+	a := f.answer
+	if a.Inner == nil {
+		a.Inner = &innerError{Timestamp: moment(now)}
+	}
+	b, err := jose.Encode(&a)
 	if err != nil { // a text from elsewhere that is not UTF-8
 		return []byte(`{"@type":"ErrorResponse","error_code":"server_error"}`)
 	}

@@ -68,10 +68,10 @@ type request struct {
 	Audience string `json:"aud"`
 	Purpose  string `json:"purpose,omitempty"`
 
-	Commit  *commit        `json:"commit,omitzero"`
-	Commits list[commit]   `json:"commits,omitzero"`
-	Query   *query         `json:"query,omitzero"`
-	Fields  jsontext.Value `json:"fields,omitzero"`
+	Commit  *commit      `json:"commit,omitzero"`
+	Commits list[commit] `json:"commits,omitzero"`
+	Query   *query       `json:"query,omitzero"`
+	Fields  list[string] `json:"fields,omitzero"`
 
 	Request *act           `json:"request,omitzero"`
 	Filter  string         `json:"filter,omitempty"`
@@ -285,6 +285,9 @@ func (q *query) objects() (*coffer.ObjectQuery, error) {
 		Interface: q.Interface, Context: q.Context, Type: q.Type, IDs: q.Objects,
 		Filter: q.Filter, Sort: q.Sort, NoDeleted: q.NoDeleted, Since: q.Since, Skip: q.Skip, Limit: q.Limit,
 	}
+	if o.IDs != nil && len(o.IDs) == 0 {
+		o.IDs = []coffer.CommitRev{{}} // which no object has: of an empty list there is none, for the reference neither
+	}
 	for i, f := range q.Filters {
 		target := "query.filters[" + strconv.Itoa(i) + "]"
 		for _, t := range []text{{".type", f.Type, maxText}, {".field", f.Field, maxText}, {".value", f.Value, maxText}} {
@@ -300,7 +303,8 @@ func (q *query) objects() (*coffer.ObjectQuery, error) {
 	return o, nil
 }
 
-// commits returns the query for commits; without a query, the one for all.
+// commits returns the query for commits; without a query, the one for all. An empty list is none, as the reference has
+// it.
 func (q *query) commits() (*coffer.CommitQuery, error) {
 	switch {
 	case q == nil:
@@ -322,11 +326,8 @@ func (q *query) check() error {
 		target string
 		revs   []coffer.CommitRev
 	}{{"query.object_id", q.Objects}, {"query.revision", q.Revisions}} {
-		switch {
-		case len(l.revs) > coffer.MaxQueryIDs:
+		if len(l.revs) > coffer.MaxQueryIDs {
 			return bad(l.target, tooMany)
-		case l.revs != nil && len(l.revs) == 0: // it would select nothing, and be taken for no condition
-			return bad(l.target, "The list is empty")
 		}
 	}
 	if q.Limit < 0 {

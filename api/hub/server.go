@@ -329,7 +329,8 @@ func (c *call) write(status int, contentType []string, body string) {
 
 // fail answers in the clear.
 func (c *call) fail(err error) {
-	f := asFailure(err, c.o.Now())
+	now := c.o.Now()
+	f := asFailure(err, now)
 	if f.status == http.StatusInternalServerError {
 		c.report(err)
 	}
@@ -337,7 +338,7 @@ func (c *call) fail(err error) {
 		_ = http.NewResponseController(c.out).SetReadDeadline(time.Now().Add(discardTime))
 	}
 	maps.Copy(c.out.Header(), f.header)
-	c.write(f.status, jsonType, string(f.body()))
+	c.write(f.status, jsonType, string(f.body(now)))
 }
 
 // report tells of a failure of ours, unless it is that the client left.

@@ -298,10 +298,12 @@ func TestBadRequests(t *testing.T) {
 			asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":["`+rev+`","A"]}`),
 			badRequest, "query.object_id[1]",
 		},
+		{"fields a text", asked(commitQueryRequest, `"fields":"rev"`), badRequest, "fields"},
+		{"fields of numbers", asked(commitQueryRequest, `"fields":[1]`), badRequest, "fields[0]"},
 		{
-			"object_id empty",
-			asked(objectQueryRequest, `"query":{"interface":"Profile","object_id":[]}`),
-			badRequest, "query.object_id",
+			"empty lists of both",
+			asked(commitQueryRequest, `"query":{"object_id":[],"revision":[]}`),
+			coffer.NotImplemented, "query.object_id, query.revision",
 		},
 		{
 			"many object_ids",
@@ -369,7 +371,6 @@ func TestBadRequests(t *testing.T) {
 			asked(commitQueryRequest, `"query":{"revision":["`+strings.ToUpper(rev)+`"]}`),
 			badRequest, "query.revision[0]",
 		},
-		{"revision empty", asked(commitQueryRequest, `"query":{"revision":[]}`), badRequest, "query.revision"},
 
 		{"no commit", asked(writeRequest, ""), badRequest, "commit"},
 		{"commit a text", asked(writeRequest, `"commit":"x"`), badRequest, "commit"},
@@ -550,6 +551,18 @@ func TestQueriesReachTheHost(t *testing.T) {
 	}
 	if w.host.purpose != "research" {
 		t.Errorf("purpose %q", w.host.purpose)
+	}
+	// Of an empty list of objects there is none; commits are then asked for without such a condition.
+	w.ask(t, asked(objectQueryRequest, `"query":{"interface":"Collections","object_id":[]}`))
+	if q := w.host.arg.(*coffer.ObjectQuery); !slices.Equal(q.IDs, []coffer.CommitRev{{}}) {
+		t.Errorf("%+v", q)
+	}
+	for _, members := range []string{`"query":{"object_id":[]},"fields":[]`, `"query":{"revision":[]}`} {
+		w.host.arg = nil
+		w.ask(t, asked(commitQueryRequest, members))
+		if q, ok := w.host.arg.(*coffer.CommitQuery); !ok || len(q.Objects)+len(q.Revisions) > 0 {
+			t.Errorf("%s: %+v", members, w.host.arg)
+		}
 	}
 	w.ask(t, asked(commitQueryRequest, `"query":{"revision":["`+rev.String()+`"],"skip_token":null,"limit":3}`))
 	if q := w.host.arg.(*coffer.CommitQuery); q.Objects != nil || !slices.Equal(q.Revisions, []coffer.CommitRev{rev}) || q.Limit != 3 {

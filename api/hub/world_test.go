@@ -390,7 +390,7 @@ func refused(t testing.TB, text, code, target string) {
 		t.Fatalf("%v: %s", err, text)
 	}
 	if a.Context != schemaContext || a.Type != errorResponse || a.Code != code || a.Target != target ||
-		a.DeveloperMessage == "" {
+		a.DeveloperMessage == "" || a.Inner == nil || a.Inner.Timestamp.IsZero() {
 		t.Errorf("got %s, want %s at %q", text, code, target)
 	}
 	if strings.Contains(text, "did:") || strings.Contains(text, "secret") {
