@@ -64,7 +64,7 @@ func (p *proofReader) read(ctx context.Context, proof json.RawMessage) ([]Creden
 	}
 	parts, ok := many[json.RawMessage](s.members["verifiableCredential"], maxCredentials)
 	switch holder, given := reference(s.members["holder"]); {
-	case !ok || len(parts) == 0:
+	case !ok || len(parts) == 0, !given && s.members["holder"] != nil:
 		return nil, errProofForm
 	case given && holder != p.from, s.signer != "" && s.signer != p.from:
 		return nil, badProof("presented by another than who sent it")
@@ -161,8 +161,11 @@ func (p *proofReader) openJWT(ctx context.Context, text string, presented bool) 
 	if !s.setTypes() {
 		return nil, errProofForm
 	}
-	purpose := coffer.Assertion
-	if slices.Contains(s.types, presentationType) {
+	purpose, shown := coffer.Assertion, slices.Contains(s.types, presentationType)
+	if c.VC != nil && shown || c.VP != nil && !shown { // what it is signed as is not what it says that it is
+		return nil, errProofForm
+	}
+	if shown {
 		if purpose = coffer.Authentication; !presented {
 			return nil, errProofForm
 		}

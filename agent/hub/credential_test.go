@@ -128,6 +128,8 @@ func TestProof(t *testing.T) {
 	bobsToo := object{"sub": b.did("bob")}
 	held := presentation(signed(nil))
 	held["holder"] = b.did("bob")
+	odd := presentation(signed(nil))
+	odd["holder"] = []string{b.did("bob")}
 	altered := signed(nil)
 	altered["credentialSubject"] = object{"id": b.did("alice"), "over": 21}
 	elsewhere := state("assertionMethod", object{"@context": []string{"x"}})
@@ -163,6 +165,9 @@ func TestProof(t *testing.T) {
 		"a time that is none":              {signed(object{"validUntil": "tomorrow"}), invalid},
 		"another suite":                    {state("assertionMethod", object{"cryptosuite": "eddsa-rdfc-2022"}), invalid},
 		"two things in a JWT":              {old("state", object{"vp": presentation()}), invalid},
+		"a credential in place of another": {b.jwt("state", signs, object{"vp": b.credential(nil)}), invalid},
+		"a presentation in its place":      {presented("alice", object{"vp": nil, "vc": presentation(signed(nil))}), invalid},
+		"held by who knows whom":           {odd, invalid},
 		"too many":                         {presentation(slices.Repeat([]any{old("state", nil)}, 17)...), invalid},
 		"another type":                     {signed(object{"type": []string{"VerifiableCredential", "AgeOver16"}}), corrupt},
 		"altered":                          {altered, corrupt},
