@@ -20,7 +20,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the scripts run this test binary as coffer: each command of a script is a process of its own.
+// TestMain lets the scripts run this test binary as coffer, with the race detector if the test has it: each command of a
+// script is a process of its own.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"coffer": main})
 }
@@ -47,8 +48,12 @@ func TestMain(m *testing.M) {
 //	web publish …, web copy …  keeps public objects in those hubs, and copies hubs; see open_test.go
 //	readme                     runs what README.md says to type; see readme_test.go
 //	running                    waits for "coffer up" in the background; its origin is in $ADDRESS
+//	watched                    runs coffer under the race detector from here on, if the test has it; for stories of
+//	                           commands that do several things at once. It takes three times as long as the program
 func TestScripts(t *testing.T) {
-	cofferd := buildNode(t)
+	programs := build(t)
+	cofferd := filepath.Join(programs, "cofferd")
+	watchedPath := os.Getenv("PATH")
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
@@ -59,6 +64,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv(name, filepath.Join(e.WorkDir, ".person", dir))
 			}
 			e.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(e.WorkDir, "no-bus")) // no OS keychain
+			e.Setenv("PATH", programs+string(filepath.ListSeparator)+watchedPath)
 			// With the race detector, each command would else wait for a second at its end.
 			e.Setenv("GORACE", "atexit_sleep_ms=10")
 			e.Values[pairing{}] = new(pairing)
@@ -83,6 +89,12 @@ func TestScripts(t *testing.T) {
 			"node": nodeCommand(nodeProcess{}), "other": nodeCommand(otherNode{}), "gate": gateCommand, "exits": exitsCommand,
 			"take": takeCommand, "big": bigCommand, "running": runningCommand, "pair": pairCommand, "web": webCommand,
 			"readme": readmeCommand,
+			"watched": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 0 {
+					ts.Fatalf("usage: watched")
+				}
+				ts.Setenv("PATH", watchedPath)
+			},
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
@@ -95,14 +107,14 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// buildNode builds cofferd once and returns the program's file.
-func buildNode(t *testing.T) string {
+// build builds coffer and cofferd as they are shipped, once, and returns their folder.
+func build(t *testing.T) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "cofferd")
-	if out, err := exec.Command("go", "build", "-o", file, "../cofferd").CombinedOutput(); err != nil {
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", dir, ".", "../cofferd").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	return file
+	return dir
 }
 
 // A nodeProcess is a node of a script: a process, and the gate before it.
