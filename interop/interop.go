@@ -55,14 +55,14 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// OnEachDisk tests a server on each combination of disks, with further flags, at its URL.
+// OnEachDisk tests a server on each disk that there is, with further flags, at its URL. Which of them are combined makes
+// no difference to a client; the tests of cofferd know all combinations.
 func OnEachDisk(t *testing.T, test func(t *testing.T, base string), more ...string) {
 	for _, disks := range []struct {
 		name  string
 		flags func(t *testing.T) []string
 	}{
 		{"Pebble and files", func(*testing.T) []string { return nil }},
-		{"PostgreSQL and files", func(t *testing.T) []string { return []string{"--store", servers.Database(t)} }},
 		{"PostgreSQL and S3", func(t *testing.T) []string {
 			return []string{"--store", servers.Database(t), "--blobs", servers.Bucket(t), "--create-bucket"}
 		}},

@@ -95,9 +95,10 @@ func putTogether(o *owner, files int, path func(int) string, content []byte) {
 	for i := 1; i < files; i++ {
 		put(i)
 	}
-	// Until all others wait for their turn. No other test runs at the same time.
-	for waiting := 0; waiting < files-1; runtime.Gosched() {
-		buf := make([]byte, 1<<20)
+	// Until all others wait for their turn. No other test runs at the same time. To look stops all, so they get some time
+	// to come there in between.
+	buf := make([]byte, 1<<20)
+	for waiting := 0; waiting < files-1; time.Sleep(10 * time.Millisecond) {
 		waiting = strings.Count(string(buf[:runtime.Stack(buf, true)]), "agent.(*Agent).commit(") - 1
 	}
 	close(g.open)
