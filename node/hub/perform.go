@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -244,7 +245,8 @@ func (h *hub) value(ctx context.Context, r *row) ([]byte, error) {
 	return s.Value, nil
 }
 
-// sign returns a commit of the hub's for the caller.
+// sign returns a commit of the hub's for the caller. No two are the same, whatever is said in one millisecond: what is
+// added twice is there twice.
 func (v *view) sign(ctx context.Context, h merge.Header, meta json.RawMessage, payload []byte) (*merge.Commit, error) {
 	m := make(map[string]any)
 	if meta != nil && json.Unmarshal(meta, &m) != nil {
@@ -257,6 +259,7 @@ func (v *view) sign(ctx context.Context, h merge.Header, meta json.RawMessage, p
 	}
 	s := v.s.o.Signer
 	h.Meta, h.Alg, h.KeyID = b, s.Alg(), s.KeyID()
+	h.CommittedAt = h.CommittedAt.Truncate(time.Millisecond).Add(1 + rand.N(time.Millisecond-1))
 	c, err := merge.Build(h, payload, func(input []byte) ([]byte, error) { return s.SignInput(ctx, input) })
 	if err != nil {
 		return nil, err
@@ -290,7 +293,7 @@ func (v *view) put(ctx context.Context, owner string, h *hub, a *coffer.HubAct) 
 		}
 		c, err := v.sign(ctx, merge.Header{
 			Interface: a.Interface, Context: context, Type: typ, Operation: merge.Create, Strategy: merge.Basic, Sub: owner,
-			CommittedAt: now.Add(time.Duration(i) * time.Millisecond), // what is alike is not the same
+			CommittedAt: now.Add(time.Duration(i) * time.Millisecond), // the later is after the earlier
 		}, a.Meta, payload)
 		if err != nil {
 			return nil, err

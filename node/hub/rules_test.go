@@ -208,6 +208,28 @@ func TestForgedGrants(t *testing.T) {
 	}
 }
 
+// TestAddedTwice adds the same, in one millisecond, more than once.
+func TestAddedTwice(t *testing.T) {
+	now := time.Now()
+	s := newSite(t, func(o *hub.Options) { o.Now = func() time.Time { return now } })
+	ids := make(map[string]bool)
+	for range 3 {
+		items, err := s.as(alice).Perform(t.Context(), alice.DID(), act(coffer.AddVerb, func(a *coffer.HubAct) {
+			a.Context, a.Type = shelf.Context, shelf.Type
+			a.Payload = []json.RawMessage{json.RawMessage(`{}`), json.RawMessage(`{}`)}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range items {
+			ids[i.ID] = true
+		}
+	}
+	if len(ids) != 6 {
+		t.Errorf("of 6 objects there are %d", len(ids))
+	}
+}
+
 func act(verb coffer.Verb, set func(*coffer.HubAct)) *coffer.HubAct {
 	a := &coffer.HubAct{Interface: coffer.CollectionsInterface, Verb: verb, Context: "schema.org", Type: "Song"}
 	if set != nil {
