@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/base64"
+	"errors"
 	"io/fs"
 	"time"
 
@@ -48,9 +49,12 @@ func (b base64url) MarshalText() ([]byte, error) {
 }
 
 // UnmarshalText reads what MarshalText writes, and nothing else.
-func (b *base64url) UnmarshalText(text []byte) (err error) {
-	*b, err = base64.RawURLEncoding.Strict().AppendDecode(nil, text)
-	return err
+func (b *base64url) UnmarshalText(text []byte) error {
+	var ok bool
+	if *b, ok = jose.DecodeSegment(string(text)); !ok {
+		return errors.New("not base64url without padding")
+	}
+	return nil
 }
 
 // mode returns the permission bits.

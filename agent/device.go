@@ -216,7 +216,7 @@ func parsePlace(text string) (p openPlace, err error) {
 	if w.ID, err = coffer.ParseObjectID(id); err != nil {
 		return p, coffer.Errorf("place", coffer.Invalid, "no place")
 	}
-	if w.Key, err = base64.RawURLEncoding.Strict().DecodeString(key); err != nil {
+	if w.Key, ok = jose.DecodeSegment(key); !ok {
 		return p, coffer.Errorf("place", coffer.Invalid, "no place")
 	}
 	return w.place()

@@ -137,8 +137,8 @@ func (a *Agent) OpenLink(ctx context.Context, text string) (*Invitation, error) 
 	if len(text) > maxLink || !ok {
 		return nil, coffer.Errorf(op, coffer.Invalid, "no link, or too long")
 	}
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if err != nil {
+	sealed, ok := jose.DecodeSegment(encoded)
+	if !ok {
 		return nil, coffer.Errorf(op, coffer.Invalid, "no link, or a part of it is missing")
 	}
 	b, err := a.Keyring.Receive(ctx, []byte(deliveryInfo), sealed)

@@ -305,8 +305,8 @@ type Page struct {
 func (a *Agent) OpenName(ctx context.Context, text string, door Door) (*Page, error) {
 	const op = "name"
 	encoded, ok := strings.CutPrefix(strings.Join(strings.Fields(text), ""), nameScheme)
-	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if !ok || err != nil || len(text) > 4096 || len(b) < 1+16+32+8 {
+	b, good := jose.DecodeSegment(encoded)
+	if !ok || !good || len(text) > 4096 || len(b) < 1+16+32+8 {
 		return nil, coffer.Errorf(op, coffer.Invalid, "no name, or a part of it is missing")
 	}
 	if b[0] != askVersion {

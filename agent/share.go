@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"iter"
 	"path"
@@ -333,8 +332,8 @@ func (a *Agent) capability(ctx context.Context, g *grantRecord) (reader *keyring
 		return nil, nil, nil, err
 	}
 	reader = keyring.Bearer([32]byte(seed))
-	id, err := base64.RawURLEncoding.DecodeString(g.ID)
-	if err != nil || len(id) != 16 {
+	id, ok := jose.DecodeSegment(g.ID)
+	if !ok || len(id) != 16 {
 		return nil, nil, nil, coffer.Errorf("grant", coffer.Corrupt, "has another kind of id")
 	}
 	capability, err = grant.Delegate(ctx, a.controller(), a.URL, grant.DelegateOptions{

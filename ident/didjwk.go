@@ -1,7 +1,6 @@
 package ident
 
 import (
-	"encoding/base64"
 	"encoding/json"
 
 	"github.com/cofferhq/coffer"
@@ -10,8 +9,8 @@ import (
 
 // resolveJWK returns the identity of a did:jwk (did:jwk Method Specification, "To create the DID Document").
 func resolveJWK(id, encoded string) (*coffer.Identity, error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if err != nil {
+	b, ok := jose.DecodeSegment(encoded)
+	if !ok {
 		return nil, coffer.Errorf("did:jwk", coffer.Invalid, "not base64url")
 	}
 	_, use, err := parseJWK(b)

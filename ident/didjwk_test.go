@@ -129,6 +129,9 @@ func TestParseJWK(t *testing.T) {
 			t.Errorf("did:jwk with %s: accepted", name)
 		}
 	}
+	if _, err := resolveJWK(didJWK(edJWK), "\n"+strings.TrimPrefix(didJWK(edJWK), "did:jwk:")); err == nil {
+		t.Error("did:jwk with a line end: accepted")
+	}
 	for _, bad := range []string{"eyJ9", "e30", "_", "a%20", "e30:e30", "e30.e30"} {
 		got, err := newResolver(t, Options{}).Resolve(context.Background(), "did:jwk:"+bad)
 		if !errors.Is(err, coffer.Invalid) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/api/edv"
+	"github.com/cofferhq/coffer/internal/jose"
 )
 
 // An Origin says who wrote a content that somebody else has only sealed anew, as the author of the revision says.
@@ -113,7 +114,7 @@ func (o *Opened) decodeAuthorship(b binding, m members, d *coffer.Document) erro
 	if b.Author == "" || b.Key == "" {
 		return errNotNative
 	}
-	signature, ok := decode64(b.Signature)
+	signature, ok := jose.DecodeSegment(b.Signature)
 	if !ok || len(signature) != ed25519.SignatureSize {
 		return errNotNative
 	}
@@ -161,10 +162,4 @@ type publicKey []byte
 func (k publicKey) Verify(message, signature []byte) bool {
 	return len(k) == ed25519.PublicKeySize && ed25519.VerifyWithOptions(ed25519.PublicKey(k), message, signature,
 		&ed25519.Options{Verify: ed25519.VerifyOptionsStdLib})
-}
-
-// decode64 reads unpadded base64url, one text for each value. The decoder itself would pass over line ends.
-func decode64(s string) ([]byte, bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return b, err == nil && base64.RawURLEncoding.EncodedLen(len(b)) == len(s)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
 )
 
 func TestDeliver(t *testing.T) {
@@ -122,7 +123,7 @@ func TestKnownDeliveries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sealed, ok := decode64(string(bytes.TrimSpace(text)))
+		sealed, ok := jose.DecodeSegment(string(bytes.TrimSpace(text)))
 		if !ok {
 			t.Fatal("not base64url")
 		}

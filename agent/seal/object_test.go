@@ -51,7 +51,7 @@ func plaintextOf(t testing.TB, ref Ref, d *coffer.Document) []byte {
 		t.Fatal(err)
 	}
 	text, _ := objectRecipient(j)
-	raw, _ := decode64(text)
+	raw, _ := jose.DecodeSegment(text)
 	content, ok := ref.Key.unwrap(wrapped(raw))
 	if !ok {
 		t.Fatal("does not unwrap")

@@ -186,10 +186,11 @@ func parseStream(b []byte) (*Stream, error) {
 	case m.Key == "":
 		return s, nil // a foreign client's; what else it may say is not ours
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(m.Key)
-	if err != nil {
+	raw, ok := jose.DecodeSegment(m.Key)
+	if !ok {
 		return nil, errors.New("key of the stream is not base64url")
 	}
+	var err error
 	if s.key, err = jose.ContentKeyOf(jose.Encryption(m.Enc), raw); err != nil {
 		return nil, err
 	}

@@ -73,8 +73,8 @@ func decodeTableText(text string) ([]Entry, error) {
 	if len(text) > base64.RawURLEncoding.EncodedLen(maxTable*EntrySize) {
 		return nil, errors.New("table of the stream is too long")
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || base64.RawURLEncoding.EncodedLen(len(raw)) != len(text) { // line breaks are passed over
+	raw, ok := jose.DecodeSegment(text)
+	if !ok {
 		return nil, errors.New("table of the stream is not base64url")
 	}
 	return DecodeTable(raw)
@@ -392,6 +392,9 @@ func cutNumber(b []byte) (n uint64, rest []byte, ok bool) {
 // decodeExact fills dst from its unpadded base64url.
 func decodeExact(dst, text []byte) bool {
 	var b [24]byte
+	if len(text) != base64.RawURLEncoding.EncodedLen(len(dst)) {
+		return false
+	}
 	n, err := base64.RawURLEncoding.Strict().Decode(b[:], text)
-	return err == nil && n == copy(dst, b[:n]) && n == len(dst)
+	return err == nil && n == copy(dst, b[:n]) && n == len(dst) // line breaks are passed over
 }

@@ -93,8 +93,8 @@ func Decode(ref seal.Ref, content []byte) (*Page, error) {
 	case w.Due > MaxEpoch, len(w.Rows) > 0 && len(w.Pages) > 0, (w.Folder == "") != (w.Prefix == ""):
 		return nil, corrupt("a page contradicts itself")
 	case w.Folder != "":
-		id, err := base64.RawURLEncoding.Strict().DecodeString(w.Folder)
-		if err != nil || len(id) != len(b.top.id) || len(w.Folder) != 22 || !properPrefix(w.Prefix) {
+		id, ok := jose.DecodeSegment(w.Folder)
+		if !ok || len(id) != len(b.top.id) || !properPrefix(w.Prefix) {
 			return nil, corrupt("a sub-page does not say what it is of")
 		}
 		b.top.id = coffer.ObjectID(id)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/agent/seal"
+	"github.com/cofferhq/coffer/internal/jose"
 )
 
 // A folder is what one page holds of one folder: rows, or links to the sub-pages among which the rows are divided.
@@ -390,10 +391,8 @@ func (r *rowReader) bytes(most int) []byte {
 		r.bad = true
 		return nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(s) != base64.RawURLEncoding.EncodedLen(len(b)) { // line breaks are passed over
-		r.bad = true
-	}
+	b, ok := jose.DecodeSegment(s)
+	r.bad = r.bad || !ok
 	return b
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer"
+	"github.com/cofferhq/coffer/internal/jose"
 )
 
 // chunk returns the document and the index that the path names.
@@ -199,8 +200,8 @@ func (c *call) dropChunkFrom(v coffer.Vault, id coffer.ObjectID, index uint64) e
 
 // etagSum reads the entity tag of a raw chunk.
 func etagSum(etag string) (sum [32]byte, ok bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(strings.Trim(etag, `"`))
-	if err != nil || len(b) != len(sum) {
+	b, ok := jose.DecodeSegment(strings.Trim(etag, `"`))
+	if !ok || len(b) != len(sum) {
 		return sum, false
 	}
 	return [32]byte(b), true

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cofferhq/coffer"
 	"github.com/cofferhq/coffer/grant"
+	"github.com/cofferhq/coffer/internal/jose"
 )
 
 // AccessHeader carries an object's secret: 43 characters of unpadded base64url. doc/access.md says what it admits to.
@@ -19,8 +20,8 @@ func parseAccess(values []string) (s coffer.Secret, ok bool) {
 	if len(values) != 1 || len(values[0]) != base64.RawURLEncoding.EncodedLen(len(s)) {
 		return s, false
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(values[0])
-	if err != nil || len(b) != len(s) { // line breaks are passed over
+	b, ok := jose.DecodeSegment(values[0])
+	if !ok {
 		return s, false
 	}
 	return coffer.Secret(b), true

@@ -213,8 +213,8 @@ func formatListCursor(last coffer.ObjectID) string {
 }
 
 func parseListCursor(s string) (id coffer.ObjectID, err error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != 1+len(id) || b[0] != listCursorVersion {
+	b, ok := jose.DecodeSegment(s)
+	if !ok || len(b) != 1+len(id) || b[0] != listCursorVersion {
 		return id, coffer.Errorf("cursor", coffer.Invalid, "not one of this server's")
 	}
 	copy(id[:], b[1:])

@@ -135,8 +135,8 @@ func (p revocationPlace) String() string {
 }
 
 func parseRevocationPlace(s string) (p revocationPlace, err error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != 13 || b[0] != revocationCursorVersion {
+	b, ok := jose.DecodeSegment(s)
+	if !ok || len(b) != 13 || b[0] != revocationCursorVersion {
 		return p, coffer.Errorf("cursor", coffer.Invalid, "not one of this server's")
 	}
 	return revocationPlace{int64(binary.BigEndian.Uint64(b[1:])), binary.BigEndian.Uint32(b[9:])}, nil

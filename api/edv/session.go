@@ -66,8 +66,8 @@ func (c *call) openSession() error {
 }
 
 func decodeKey(s string) ([]byte, error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != 32 {
+	b, ok := jose.DecodeSegment(s)
+	if !ok || len(b) != 32 {
 		return nil, coffer.Errorf("session", coffer.Invalid, "publicKey must be 32 bytes in base64url")
 	}
 	return b, nil

@@ -435,6 +435,7 @@ func TestMalformed(t *testing.T) {
 		// Sessions.
 		"a session without a key":       {call{url: "/sessions", root: coffertest.Origin + "/sessions", body: `{}`}, form},
 		"a session with a short key":    {call{url: "/sessions", root: coffertest.Origin + "/sessions", body: `{"publicKey":"AAAA"}`}, form},
+		"a session with a broken key":   {call{url: "/sessions", root: coffertest.Origin + "/sessions", body: `{"publicKey":"\n` + strings.Repeat("A", 42) + `E"}`}, form},
 		"a session with a key of zeros": {call{url: "/sessions", root: coffertest.Origin + "/sessions", body: `{"publicKey":"` + strings.Repeat("A", 43) + `"}`}, data},
 
 		// Authority.
