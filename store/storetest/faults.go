@@ -42,7 +42,7 @@ type Fault struct {
 }
 
 // faultTime is how long a fault lasts at most, once it has struck, if the store goes on in spite of it.
-const faultTime = 700 * time.Millisecond
+const faultTime = 300 * time.Millisecond
 
 // Faults lets every fault come at a random moment while writers write and readers read. Every call must be answered,
 // soon, and what fails must fail with Unavailable. When the power was cut and the store is opened anew, every commit
@@ -122,7 +122,7 @@ func faultyLoad(t *testing.T, d FaultyDisk, fault Fault, r *rand.Rand) {
 	for range 2 {
 		readers.Go(func() { l.read(reading, t, s) })
 	}
-	running.await(t, 20+r.IntN(rounds(300)))
+	running.await(t, 20+r.IntN(rounds(200)))
 	struck := fault.Begin(r)
 	over := make(chan struct{})
 	go func() {
@@ -167,7 +167,7 @@ func faultyLoad(t *testing.T, d FaultyDisk, fault Fault, r *rand.Rand) {
 	})
 	t.Logf("%d commits were acknowledged; %d of %d writers were refused", len(all), running.refused(), loadWriters)
 
-	for range 2 {
+	for range 2 { // what is written after the first cut is looked at after the second
 		d.lose(t, s, r)
 		s = d.must(t)
 		l.verify(t, s, all)
@@ -177,8 +177,8 @@ func faultyLoad(t *testing.T, d FaultyDisk, fault Fault, r *rand.Rand) {
 		cancel()
 		running.ended(t, context.Canceled)
 		all = append(all, running.told()...)
-		l.verify(t, s, all)
 	}
+	l.verify(t, s, all)
 	if err := s.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
@@ -348,7 +348,7 @@ func faultyOpening(t *testing.T, d FaultyDisk, fault Fault, r *rand.Rand) {
 		l.verify(t, s, all)
 		ctx, cancel := context.WithCancel(t.Context())
 		running := l.run(ctx, s)
-		running.await(t, 50+r.IntN(rounds(300)))
+		running.await(t, 50+r.IntN(rounds(200)))
 		cancel()
 		running.ended(t, context.Canceled)
 		all = append(all, running.told()...)

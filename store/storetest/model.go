@@ -125,7 +125,10 @@ func (m *model) patch(id coffer.ObjectID, s coffer.Stream) (blobs []string, whol
 // apply carries out one write, or says which kind of rule it breaks, in the order: what is present, unique tags,
 // limits.
 func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
-	before := m.usage()
+	var before store.Usage
+	if w.Limit != (store.Usage{}) {
+		before = m.usage()
+	}
 	id := w.ID()
 	present := m.documents[id]
 	if w.Present != (coffer.Rev{}) && present != nil && w.Present != present.Rev() {
@@ -220,6 +223,9 @@ func (m *model) apply(w store.Write) (r store.Result, broken coffer.Kind) {
 		c.Number = m.last
 		m.feed = append(m.feed, c)
 		r.Change = c
+	}
+	if w.Limit == (store.Usage{}) {
+		return r, coffer.Other
 	}
 	after := m.usage()
 	if w.Limit.Documents > 0 && after.Documents > max(w.Limit.Documents, before.Documents) ||
