@@ -103,14 +103,8 @@ func newScene(t testing.TB) *scene {
 
 // again returns the same scene, which has no part in what is done to s from then on.
 func (s *scene) again(t testing.TB) *scene {
-	c, v := *s, *s.victim
-	c.victim = &v
-	v.t = t
-	v.villain = &villain{state: s.state.copy()}
-	v.journal = s.journal.copy()
-	c.early = s.early.copy()
-	v.Agent = nil
-	c.model = maps.Clone(s.model)
+	c := *s
+	c.victim, c.early, c.model = s.victim.again(t), s.early.copy(), maps.Clone(s.model)
 	return &c
 }
 

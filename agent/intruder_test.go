@@ -90,7 +90,7 @@ func TestSpoiled(t *testing.T) {
 					if _, err := a.Put(ctx, "own", file([]byte("o")), agent.PutOptions{}); err != nil {
 						t.Fatalf("put: %v", err)
 					}
-					wctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+					wctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 					defer cancel()
 					err := a.Work(wctx, nil)
 					t.Logf("work: %v", err)

@@ -141,8 +141,10 @@ func TestUpgrade(t *testing.T) {
 
 // An upgrade that ends at any write goes on, here or on another device, and nothing is lost or twice there.
 func TestUpgradeGoesOn(t *testing.T) {
+	early := newEarlyVictim(t)
 	for after := range 60 {
-		p := newEarlyVictim(t)
+		p := early.again(t)
+		p.Agent = p.device(p.villain, p.journal)
 		left := after
 		p.apply = func(writes []coffer.Write) ([]coffer.Change, error) {
 			if left--; left < 0 {

@@ -517,6 +517,14 @@ func newVictim(t testing.TB, name string) *victim {
 	return p
 }
 
+// again returns the victim of a villain as they are now, who have no part in what is done to them from then on. The new
+// victim has no agent.
+func (p *victim) again(t testing.TB) *victim {
+	c := *p
+	c.t, c.villain, c.journal, c.Agent = t, &villain{state: p.state.copy()}, p.journal.copy(), nil
+	return &c
+}
+
 // device returns an agent of the victim's, with what it remembers; a nil journal forgets.
 func (p *victim) device(v *villain, journal *memory) *agent.Agent {
 	p.t.Helper()
