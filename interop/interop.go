@@ -55,8 +55,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// OnEachDisk tests a server on each disk that there is, with further flags, at its URL. Which of them are combined makes
-// no difference to a client; the tests of cofferd know all combinations.
+// OnEachDisk tests a server on each disk that there is, with further flags, at its URL. Which of them are combined
+// makes no difference to a client; the tests of cofferd know all combinations.
 func OnEachDisk(t *testing.T, test func(t *testing.T, base string), more ...string) {
 	for _, disks := range []struct {
 		name  string

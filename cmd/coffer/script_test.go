@@ -20,8 +20,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the scripts run this test binary as coffer, with the race detector if the test has it: each command of a
-// script is a process of its own.
+// TestMain lets the scripts run this test binary as coffer, with the race detector if the test has it: each command of
+// a script is a process of its own.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"coffer": main})
 }
