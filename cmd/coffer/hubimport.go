@@ -53,6 +53,9 @@ func (c *hubImportCommand) Run(ctx context.Context, p *program) error {
 	if errors.Is(err, coffer.Invalid) {
 		return explain(err, `it must be all of what "coffer hub export" wrote, of your own hub`, "cannot import %s", c.File)
 	}
+	if errors.Is(err, coffer.Corrupt) {
+		return explain(err, "what can be verified is there now", "cannot import all of it")
+	}
 	if err != nil {
 		return o.explainHub(h, err, "cannot import all of it; the same command goes on")
 	}

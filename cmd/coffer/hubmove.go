@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cofferhq/coffer"
 )
@@ -61,6 +62,9 @@ func (c *hubMoveCommand) Run(ctx context.Context, p *program) error {
 			}
 		})
 		bar.done()
+		if errors.Is(err, coffer.Corrupt) {
+			return explain(err, "what can be verified is there now; to go without the rest, add --no-copy", "cannot copy all of it")
+		}
 		if err != nil {
 			return o.explainHub(to, err, "cannot copy all of it; the same command goes on")
 		}
