@@ -121,8 +121,8 @@ func (g *gate) Apply(ctx context.Context, writes ...coffer.Write) ([]coffer.Chan
 	return g.Vault.Apply(ctx, writes...)
 }
 
-// TestUC07WhoIsGranted: an object granted to nobody, to Bob, to five people shows the same, from the first moment on and
-// later.
+// TestUC07WhoIsGranted: an object granted to nobody, to Bob, to five people shows the same, from the first moment on
+// and later.
 func TestUC07WhoIsGranted(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
