@@ -122,7 +122,7 @@ func faultyLoad(t *testing.T, d FaultyDisk, fault Fault, r *rand.Rand) {
 	for range 2 {
 		readers.Go(func() { l.read(reading, t, s) })
 	}
-	running.await(t, 20+r.IntN(rounds(200)))
+	running.await(t, 10+r.IntN(rounds(100)))
 	struck := fault.Begin(r)
 	over := make(chan struct{})
 	go func() {
@@ -348,7 +348,7 @@ func faultyOpening(t *testing.T, d FaultyDisk, fault Fault, r *rand.Rand) {
 		l.verify(t, s, all)
 		ctx, cancel := context.WithCancel(t.Context())
 		running := l.run(ctx, s)
-		running.await(t, 50+r.IntN(rounds(200)))
+		running.await(t, 25+r.IntN(rounds(100)))
 		cancel()
 		running.ended(t, context.Canceled)
 		all = append(all, running.told()...)

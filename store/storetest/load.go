@@ -70,7 +70,7 @@ func (l *load) write(ctx context.Context, s store.Store, v coffer.VaultID, name 
 				tag("writer", name), tag("round", fmt.Sprint(round)),
 				uniqueTag("place", fmt.Sprint(name, " ", round/lifetime, " ", i)),
 			}
-			body := strings.Repeat(t.name, 1+round*7%200)
+			body := strings.Repeat(t.name, 1+round*7%400)
 			w := store.Write{Vault: v, By: t.name, Time: time.Now()}
 			switch round % lifetime {
 			case 0:
