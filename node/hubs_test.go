@@ -27,21 +27,31 @@ import (
 	"github.com/cofferhq/coffer/node"
 )
 
-// TestHubSuite tells all stories at the hubs of whole nodes, over sockets. Each story has people of its own, so that they
-// share a node and find empty hubs. Of the disks it takes the one that nodes share: what hubs do on each kind of them
-// is told in package hub, where it takes less.
+// TestHubSuite tells all stories at the hubs of whole nodes, over sockets, on each kind of disk. Each story has people of
+// its own, so that they share a node and find empty hubs.
 func TestHubSuite(t *testing.T) {
-	w := newHubWorld(t, node.Config{Store: servers.Database(t)}, new(atomic.Int64))
-	hubtest.Run(t, func(t testing.TB) *hubtest.Place {
-		people := make([]*keyring.Ring, 4)
-		for i := range people {
-			people[i] = keyring.Generate()
-		}
-		p := w.place(t, people)
-		// Another host, with other disks.
-		p.Fresh = func(t testing.TB) *hubtest.Place { return newHubWorld(t, node.Config{}, w.ahead).place(t, people) }
-		return p
-	})
+	for _, disk := range []struct {
+		name  string
+		store func(t *testing.T) string
+	}{
+		{"Pebble", func(*testing.T) string { return "" }},
+		{"PostgreSQL", func(t *testing.T) string { return servers.Database(t) }},
+	} {
+		t.Run(disk.name, func(t *testing.T) {
+			t.Parallel()
+			w := newHubWorld(t, node.Config{Store: disk.store(t)}, new(atomic.Int64))
+			hubtest.Run(t, func(t testing.TB) *hubtest.Place {
+				people := make([]*keyring.Ring, 4)
+				for i := range people {
+					people[i] = keyring.Generate()
+				}
+				p := w.place(t, people)
+				// Another host, with other disks.
+				p.Fresh = func(t testing.TB) *hubtest.Place { return newHubWorld(t, node.Config{}, w.ahead).place(t, people) }
+				return p
+			})
+		})
+	}
 }
 
 // A hubWorld is a node with hubs, and its clock.
