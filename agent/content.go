@@ -51,7 +51,7 @@ func (b base64url) MarshalText() ([]byte, error) {
 // UnmarshalText reads what MarshalText writes, and nothing else.
 func (b *base64url) UnmarshalText(text []byte) error {
 	var ok bool
-	if *b, ok = jose.DecodeSegment(string(text)); !ok {
+	if *b, ok = jose.Decode64(string(text)); !ok {
 		return errors.New("not base64url without padding")
 	}
 	return nil

@@ -216,7 +216,7 @@ func parsePlace(text string) (p openPlace, err error) {
 	if w.ID, err = coffer.ParseObjectID(id); err != nil {
 		return p, coffer.Errorf("place", coffer.Invalid, "no place")
 	}
-	if w.Key, ok = jose.DecodeSegment(key); !ok {
+	if w.Key, ok = jose.Decode64(key); !ok {
 		return p, coffer.Errorf("place", coffer.Invalid, "no place")
 	}
 	return w.place()

@@ -137,7 +137,7 @@ func (a *Agent) OpenLink(ctx context.Context, text string) (*Invitation, error) 
 	if len(text) > maxLink || !ok {
 		return nil, coffer.Errorf(op, coffer.Invalid, "no link, or too long")
 	}
-	sealed, ok := jose.DecodeSegment(encoded)
+	sealed, ok := jose.Decode64(encoded)
 	if !ok {
 		return nil, coffer.Errorf(op, coffer.Invalid, "no link, or a part of it is missing")
 	}

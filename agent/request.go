@@ -305,7 +305,7 @@ type Page struct {
 func (a *Agent) OpenName(ctx context.Context, text string, door Door) (*Page, error) {
 	const op = "name"
 	encoded, ok := strings.CutPrefix(strings.Join(strings.Fields(text), ""), nameScheme)
-	b, good := jose.DecodeSegment(encoded)
+	b, good := jose.Decode64(encoded)
 	if !ok || !good || len(text) > 4096 || len(b) < 1+16+32+8 {
 		return nil, coffer.Errorf(op, coffer.Invalid, "no name, or a part of it is missing")
 	}

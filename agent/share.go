@@ -332,7 +332,7 @@ func (a *Agent) capability(ctx context.Context, g *grantRecord) (reader *keyring
 		return nil, nil, nil, err
 	}
 	reader = keyring.Bearer([32]byte(seed))
-	id, ok := jose.DecodeSegment(g.ID)
+	id, ok := jose.Decode64(g.ID)
 	if !ok || len(id) != 16 {
 		return nil, nil, nil, coffer.Errorf("grant", coffer.Corrupt, "has another kind of id")
 	}

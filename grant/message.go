@@ -50,8 +50,8 @@ func ReadMessage(jws string) (*Message, error) {
 		return nil, badMessage("the signature is too large")
 	}
 	m := &Message{input: j.Input()}
-	m.signature, _ = jose.DecodeSegment(j.Signature)
-	m.Payload, _ = jose.DecodeSegment(j.Payload)
+	m.signature, _ = jose.Decode64(j.Signature)
+	m.Payload, _ = jose.Decode64(j.Payload)
 	var h struct {
 		Alg      string          `json:"alg"`
 		KeyID    string          `json:"kid"`

@@ -9,7 +9,7 @@ import (
 
 // resolveJWK returns the identity of a did:jwk (did:jwk Method Specification, "To create the DID Document").
 func resolveJWK(id, encoded string) (*coffer.Identity, error) {
-	b, ok := jose.DecodeSegment(encoded)
+	b, ok := jose.Decode64(encoded)
 	if !ok {
 		return nil, coffer.Errorf("did:jwk", coffer.Invalid, "not base64url")
 	}

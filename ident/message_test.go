@@ -84,7 +84,7 @@ func TestSDKVectors(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		signature, _ := jose.DecodeSegment(j.Signature)
+		signature, _ := jose.Decode64(j.Signature)
 		if !key.Verify(j.Input(), signature) {
 			t.Errorf("%s: does not verify", name)
 		}

@@ -82,7 +82,7 @@ func TestSDKVectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := signers[h.Kid].SignInput(context.Background(), h.Kid, coffer.Assertion, j.Input())
-		if want, ok := jose.DecodeSegment(j.Signature); err != nil || !ok || !bytes.Equal(got, want) {
+		if want, ok := jose.Decode64(j.Signature); err != nil || !ok || !bytes.Equal(got, want) {
 			t.Errorf("%s: another signature; %v", name, err)
 		}
 	}
@@ -106,7 +106,7 @@ func TestSDKVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body, ok := jose.DecodeSegment(message.Payload); !ok || string(body) != e.Body {
+		if body, ok := jose.Decode64(message.Payload); !ok || string(body) != e.Body {
 			t.Errorf("%s: body %q", e.Name, body)
 		}
 		signsLike(e.Name, message)
@@ -125,8 +125,8 @@ func verifies(t *testing.T, k *jose.JWK, message, signature []byte) bool {
 	case jose.Ed25519Key:
 		return ed25519.Verify(public, message, signature)
 	case jose.P256Key:
-		x, _ := jose.DecodeSegment(k.X)
-		y, _ := jose.DecodeSegment(k.Y)
+		x, _ := jose.Decode64(k.X)
+		y, _ := jose.Decode64(k.Y)
 		key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
 		if err != nil {
 			t.Fatal(err)
@@ -143,7 +143,7 @@ func verifies(t *testing.T, k *jose.JWK, message, signature []byte) bool {
 		s.SetByteSlice(signature[32:])
 		return k1.NewSignature(&r, &s).Verify(digest[:], key)
 	}
-	n, _ := jose.DecodeSegment(k.N)
+	n, _ := jose.Decode64(k.N)
 	key := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 65537}
 	return rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) == nil
 }

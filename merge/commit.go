@@ -135,7 +135,7 @@ func segment(target, text string, most int) ([]byte, error) {
 	if base64.RawURLEncoding.DecodedLen(len(text)) > most {
 		return nil, fault(target, "too large")
 	}
-	b, ok := jose.DecodeSegment(text)
+	b, ok := jose.Decode64(text)
 	if !ok {
 		return nil, fault(target, "not base64url as RFC 7515 has it")
 	}
@@ -295,7 +295,7 @@ func (c *Commit) Signer() string {
 // Verify reports whether the commit's signature is the key's over what is signed. That the key is one that its owner
 // signs with is for who hands it in to know. Of a commit whose payload is withheld nobody can tell: false.
 func (c *Commit) Verify(v coffer.Verifier) bool {
-	signature, ok := jose.DecodeSegment(c.Raw.Signature)
+	signature, ok := jose.Decode64(c.Raw.Signature)
 	return ok && c.Raw.Withheld == nil && v.Verify([]byte(c.Raw.Protected+"."+c.Raw.Payload), signature)
 }
 

@@ -205,7 +205,7 @@ func parseEnvelope(payload []byte) (*envelope, error) {
 			return nil, errSealed
 		}
 		text, _ = j.Member(saltMember)
-		b, ok := jose.DecodeSegment(text)
+		b, ok := jose.Decode64(text)
 		if !ok || len(b) != len(e.salt) {
 			return nil, errSealed
 		}
@@ -229,7 +229,7 @@ func (e *envelope) open(key objectKey) (*inside, error) {
 		if r.Header.Alg != objectAlg || r.Header.KeyID != objectKeyID {
 			continue
 		}
-		if wrapped, ok := jose.DecodeSegment(r.Key); ok {
+		if wrapped, ok := jose.Decode64(r.Key); ok {
 			if content, ok := jose.UnwrapKey(kek[:], wrapped); ok {
 				return e.decrypt(content)
 			}
@@ -244,7 +244,7 @@ func (e *envelope) openFrom(ctx context.Context, ring coffer.Keyring, owner, aut
 		switch r.Header.Alg {
 		case hybridAlg:
 			o, ok := ring.(coffer.Owner)
-			wrapped, good := jose.DecodeSegment(r.Key)
+			wrapped, good := jose.Decode64(r.Key)
 			if !ok || !good {
 				continue
 			}

@@ -59,8 +59,8 @@ func parseJWT(text string) (*jwt, error) {
 		return nil, coffer.Errorf("JWT", coffer.Invalid, "malformed")
 	}
 	t := &jwt{header: header.jwtHeader, input: j.Input()}
-	t.claims, _ = jose.DecodeSegment(j.Payload)
-	t.signature, _ = jose.DecodeSegment(j.Signature)
+	t.claims, _ = jose.Decode64(j.Payload)
+	t.signature, _ = jose.Decode64(j.Signature)
 	return t, nil
 }
 

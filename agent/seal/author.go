@@ -114,7 +114,7 @@ func (o *Opened) decodeAuthorship(b binding, m members, d *coffer.Document) erro
 	if b.Author == "" || b.Key == "" {
 		return errNotNative
 	}
-	signature, ok := jose.DecodeSegment(b.Signature)
+	signature, ok := jose.Decode64(b.Signature)
 	if !ok || len(signature) != ed25519.SignatureSize {
 		return errNotNative
 	}

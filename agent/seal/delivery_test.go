@@ -123,7 +123,7 @@ func TestKnownDeliveries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sealed, ok := jose.DecodeSegment(string(bytes.TrimSpace(text)))
+		sealed, ok := jose.Decode64(string(bytes.TrimSpace(text)))
 		if !ok {
 			t.Fatal("not base64url")
 		}

@@ -243,7 +243,7 @@ func OpenObject(ref Ref, d *coffer.Document) (*Opened, error) {
 	if ref.ID != d.ID {
 		return nil, coffer.Errorf(op, coffer.Corrupt, "another object")
 	}
-	raw, ok := jose.DecodeSegment(text)
+	raw, ok := jose.Decode64(text)
 	if !ok || len(raw) != len(wrapped{}) {
 		return nil, coffer.E(op, coffer.Corrupt, jose.ErrDecrypt)
 	}

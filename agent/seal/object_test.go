@@ -51,7 +51,7 @@ func plaintextOf(t testing.TB, ref Ref, d *coffer.Document) []byte {
 		t.Fatal(err)
 	}
 	text, _ := objectRecipient(j)
-	raw, _ := jose.DecodeSegment(text)
+	raw, _ := jose.Decode64(text)
 	content, ok := ref.Key.unwrap(wrapped(raw))
 	if !ok {
 		t.Fatal("does not unwrap")

@@ -186,7 +186,7 @@ func parseStream(b []byte) (*Stream, error) {
 	case m.Key == "":
 		return s, nil // a foreign client's; what else it may say is not ours
 	}
-	raw, ok := jose.DecodeSegment(m.Key)
+	raw, ok := jose.Decode64(m.Key)
 	if !ok {
 		return nil, errors.New("key of the stream is not base64url")
 	}

@@ -73,7 +73,7 @@ func decodeTableText(text string) ([]Entry, error) {
 	if len(text) > base64.RawURLEncoding.EncodedLen(maxTable*EntrySize) {
 		return nil, errors.New("table of the stream is too long")
 	}
-	raw, ok := jose.DecodeSegment(text)
+	raw, ok := jose.Decode64(text)
 	if !ok {
 		return nil, errors.New("table of the stream is not base64url")
 	}

@@ -93,7 +93,7 @@ func Decode(ref seal.Ref, content []byte) (*Page, error) {
 	case w.Due > MaxEpoch, len(w.Rows) > 0 && len(w.Pages) > 0, (w.Folder == "") != (w.Prefix == ""):
 		return nil, corrupt("a page contradicts itself")
 	case w.Folder != "":
-		id, ok := jose.DecodeSegment(w.Folder)
+		id, ok := jose.Decode64(w.Folder)
 		if !ok || len(id) != len(b.top.id) || !properPrefix(w.Prefix) {
 			return nil, corrupt("a sub-page does not say what it is of")
 		}

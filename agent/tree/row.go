@@ -391,7 +391,7 @@ func (r *rowReader) bytes(most int) []byte {
 		r.bad = true
 		return nil
 	}
-	b, ok := jose.DecodeSegment(s)
+	b, ok := jose.Decode64(s)
 	r.bad = r.bad || !ok
 	return b
 }

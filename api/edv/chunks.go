@@ -200,7 +200,7 @@ func (c *call) dropChunkFrom(v coffer.Vault, id coffer.ObjectID, index uint64) e
 
 // etagSum reads the entity tag of a raw chunk.
 func etagSum(etag string) (sum [32]byte, ok bool) {
-	b, ok := jose.DecodeSegment(strings.Trim(etag, `"`))
+	b, ok := jose.Decode64(strings.Trim(etag, `"`))
 	if !ok || len(b) != len(sum) {
 		return sum, false
 	}

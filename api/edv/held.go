@@ -20,7 +20,7 @@ func parseAccess(values []string) (s coffer.Secret, ok bool) {
 	if len(values) != 1 || len(values[0]) != base64.RawURLEncoding.EncodedLen(len(s)) {
 		return s, false
 	}
-	b, ok := jose.DecodeSegment(values[0])
+	b, ok := jose.Decode64(values[0])
 	if !ok {
 		return s, false
 	}

@@ -213,7 +213,7 @@ func formatListCursor(last coffer.ObjectID) string {
 }
 
 func parseListCursor(s string) (id coffer.ObjectID, err error) {
-	b, ok := jose.DecodeSegment(s)
+	b, ok := jose.Decode64(s)
 	if !ok || len(b) != 1+len(id) || b[0] != listCursorVersion {
 		return id, coffer.Errorf("cursor", coffer.Invalid, "not one of this server's")
 	}

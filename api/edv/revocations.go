@@ -135,7 +135,7 @@ func (p revocationPlace) String() string {
 }
 
 func parseRevocationPlace(s string) (p revocationPlace, err error) {
-	b, ok := jose.DecodeSegment(s)
+	b, ok := jose.Decode64(s)
 	if !ok || len(b) != 13 || b[0] != revocationCursorVersion {
 		return p, coffer.Errorf("cursor", coffer.Invalid, "not one of this server's")
 	}

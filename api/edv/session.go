@@ -66,7 +66,7 @@ func (c *call) openSession() error {
 }
 
 func decodeKey(s string) ([]byte, error) {
-	b, ok := jose.DecodeSegment(s)
+	b, ok := jose.Decode64(s)
 	if !ok || len(b) != 32 {
 		return nil, coffer.Errorf("session", coffer.Invalid, "publicKey must be 32 bytes in base64url")
 	}

@@ -338,8 +338,8 @@ func (c *Client) unseal(ctx context.Context, op string, s *session, nonce, body 
 	if coffer.KindOf(err) == coffer.Unavailable && err != nil {
 		return nil, err
 	}
-	signature, ok := jose.DecodeSegment(m.Signature)
-	payload, ok2 := jose.DecodeSegment(m.Payload)
+	signature, ok := jose.Decode64(m.Signature)
+	payload, ok2 := jose.Decode64(m.Payload)
 	switch {
 	case err != nil || !ok || !ok2 || !key.Verify(m.Input(), signature):
 		return nil, corrupt("the answer is not signed by the hub")

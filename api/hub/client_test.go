@@ -294,7 +294,7 @@ func TestH36FalseAnswers(t *testing.T) {
 		m, _ := jose.ParseCompactJWS(string(text))
 		var asked header
 		m.Header(&asked)
-		request, _ := jose.DecodeSegment(m.Payload)
+		request, _ := jose.Decode64(m.Payload)
 		h := map[string]any{"did-requester-nonce": asked.Nonce, "alg": w.known[by].Algorithm(keyID), "kid": keyID}
 		answer := jose.NewJWS(h, []byte(change(h, string(request))))
 		answer = jose.NewJWS(h, mustDecode(answer.Payload))
@@ -410,7 +410,7 @@ func TestH36FalseAnswers(t *testing.T) {
 }
 
 func mustDecode(s string) []byte {
-	b, _ := jose.DecodeSegment(s)
+	b, _ := jose.Decode64(s)
 	return b
 }
 

@@ -358,8 +358,8 @@ func (w *world) openedBy(t testing.TB, body string, r jose.CompactReader) (heade
 	if err != nil {
 		t.Fatal(err)
 	}
-	signature, _ := jose.DecodeSegment(m.Signature)
-	payload, _ := jose.DecodeSegment(m.Payload)
+	signature, _ := jose.Decode64(m.Signature)
+	payload, _ := jose.Decode64(m.Payload)
 	if !k.Verify(m.Input(), signature) {
 		t.Fatal("the hub's signature does not verify")
 	}

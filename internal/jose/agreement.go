@@ -177,7 +177,7 @@ func (r *recipient) unwrap(enc Encryption, reader Reader) (*ContentKey, error) {
 	if s := r.Header.APV; s != "" && s != encode64([]byte(reader.KeyID)) {
 		return nil, ErrDecrypt
 	}
-	wrapped, ok := decode64(r.EncryptedKey)
+	wrapped, ok := Decode64(r.EncryptedKey)
 	if !ok || len(wrapped) != KeySize+8 {
 		return nil, ErrDecrypt
 	}
@@ -237,8 +237,8 @@ func (p *publicJWK) point(c Curve) (public, apu []byte, ok bool) {
 	if p == nil || p.Curve != c {
 		return nil, nil, false
 	}
-	x, okX := decode64(p.X)
-	y, okY := decode64(p.Y)
+	x, okX := Decode64(p.X)
+	y, okY := Decode64(p.Y)
 	switch {
 	case !okX || !okY || len(x) != 32:
 		return nil, nil, false
@@ -253,9 +253,3 @@ func (p *publicJWK) point(c Curve) (public, apu []byte, ok bool) {
 }
 
 func encode64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// decode64 reads just what [encode64] writes: one text for each value. The decoder itself would pass over line ends.
-func decode64(s string) ([]byte, bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return b, err == nil && base64.RawURLEncoding.EncodedLen(len(b)) == len(s)
-}

@@ -170,9 +170,9 @@ func ParseCompactJWE(s string) (*CompactJWE, error) {
 	if compactKeySize(h.Enc) == 0 {
 		return nil, errors.New("unknown content encryption")
 	}
-	key, okKey := decode64(parts[1])
-	iv, okIV := decode64(parts[2])
-	tag, okTag := decode64(parts[4])
+	key, okKey := Decode64(parts[1])
+	iv, okIV := Decode64(parts[2])
+	tag, okTag := Decode64(parts[4])
 	// The tag goes behind the ciphertext, where Go's AEADs want it.
 	n := base64.RawURLEncoding.DecodedLen(len(parts[3]))
 	sealed, err := base64.RawURLEncoding.AppendDecode(make([]byte, 0, n+TagSize), []byte(parts[3]))

@@ -232,7 +232,7 @@ func TestOpenFails(t *testing.T) {
 	parts := strings.Split(v.Envelopes[1].JWE, ".")
 	flip := func(i int) string {
 		bad := slices.Clone(parts)
-		b, _ := decode64(bad[i])
+		b, _ := Decode64(bad[i])
 		b[len(b)/2] ^= 1
 		bad[i] = encode64(b)
 		return strings.Join(bad, ".")

@@ -127,7 +127,7 @@ func Parse(b []byte) (*JWE, error) {
 	if len(w.Protected) > maxProtected {
 		return nil, errors.New("protected header is too long")
 	}
-	header, ok := decode64(w.Protected)
+	header, ok := Decode64(w.Protected)
 	if !ok {
 		return nil, errors.New("protected header is not base64url")
 	}
@@ -144,9 +144,9 @@ func Parse(b []byte) (*JWE, error) {
 		return nil, errors.New("unknown content encryption")
 	}
 	var okIV, okTag bool
-	j.IV, okIV = decode64(w.IV)
-	j.Tag, okTag = decode64(w.Tag)
-	j.Ciphertext, ok = decode64(*w.Ciphertext)
+	j.IV, okIV = Decode64(w.IV)
+	j.Tag, okTag = Decode64(w.Tag)
+	j.Ciphertext, ok = Decode64(*w.Ciphertext)
 	if !ok || !okIV || !okTag || len(j.IV) != j.Enc.ivSize() || len(j.Tag) != TagSize {
 		return nil, errors.New("JWE has a member that is not base64url or of wrong length")
 	}

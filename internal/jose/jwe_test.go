@@ -132,7 +132,7 @@ func TestKnownDerivation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrapped, _ := decode64(list[0].EncryptedKey)
+	wrapped, _ := Decode64(list[0].EncryptedKey)
 	cek, _ := UnwrapKey(deriveKEK(z, apu, v.KeyAgreementKey.ID), wrapped)
 	for _, step := range []struct {
 		name string
@@ -179,7 +179,7 @@ func TestChangedAnswers(t *testing.T) {
 				was := p.in[p.name].(string)
 				b, ok := []byte(was), true
 				if p.encoded {
-					if b, ok = decode64(was); !ok {
+					if b, ok = Decode64(was); !ok {
 						t.Fatalf("%s is not base64url", p.name)
 					}
 				}

@@ -138,8 +138,8 @@ func (k *JWK) Public() (kind string, public []byte, err error) {
 	default:
 		return "", nil, ErrUnknownKey
 	}
-	x, okX := decode64(k.X)
-	y, okY := decode64(k.Y)
+	x, okX := Decode64(k.X)
+	y, okY := Decode64(k.Y)
 	if !okX || !okY || len(x) != 32 || k.Kty == "OKP" && len(y) != 0 || k.Kty == "EC" && len(y) != 32 {
 		return "", nil, errMalformedKey
 	}
@@ -162,8 +162,8 @@ func (k *JWK) rsa() (*rsa.PublicKey, error) {
 	if len(k.N) > MaxRSA/6+8 { // before anything is made of it
 		return nil, ErrUnknownKey
 	}
-	n, okN := decode64(k.N)
-	e, okE := decode64(k.E)
+	n, okN := Decode64(k.N)
+	e, okE := Decode64(k.E)
 	// Without leading zeros, as RFC 7518 wants it in section 2: one text for each key.
 	if !okN || !okE || len(n) == 0 || n[0] == 0 || len(e) == 0 || e[0] == 0 {
 		return nil, errMalformedKey

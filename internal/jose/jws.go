@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"encoding/base64"
 	"errors"
 	"strings"
 
@@ -58,7 +59,7 @@ func decodeHeader(protected string, v any) error {
 	if len(protected) > (MaxHeader*4+2)/3 {
 		return errors.New("protected header is too long")
 	}
-	b, ok := decode64(protected)
+	b, ok := Decode64(protected)
 	if !ok {
 		return errors.New("protected header is not base64url")
 	}
@@ -108,5 +109,9 @@ func CheckSegment(s string) bool {
 	return true
 }
 
-// DecodeSegment returns the bytes of a text that [CheckSegment] accepts, and false for others.
-func DecodeSegment(s string) ([]byte, bool) { return decode64(s) }
+// Decode64 returns the bytes of unpadded base64url (RFC 4648, section 5), of which each value has one text: just those
+// that [CheckSegment] accepts. It returns false for others.
+func Decode64(s string) ([]byte, bool) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return b, err == nil && base64.RawURLEncoding.EncodedLen(len(b)) == len(s) // the decoder passes over line ends
+}

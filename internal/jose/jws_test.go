@@ -52,7 +52,7 @@ func TestCompactJWS(t *testing.T) {
 		if err := j.Header(&h); err != nil || h.Alg != "RS256" || h.Kid != e.Signer || h.Nonce != e.Nonce {
 			t.Errorf("%s: %+v, %v", e.Name, h, err)
 		}
-		if body, ok := DecodeSegment(j.Payload); !ok || string(body) != e.Body {
+		if body, ok := Decode64(j.Payload); !ok || string(body) != e.Body {
 			t.Errorf("%s: body %q", e.Name, body)
 		}
 		if j.Compact() != e.JWS || string(j.Input())+"."+j.Signature != e.JWS {
@@ -150,7 +150,7 @@ func FuzzSegment(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		b, ok := DecodeSegment(s)
+		b, ok := Decode64(s)
 		if ok != CheckSegment(s) || ok && encode64(b) != s {
 			t.Errorf("%q: %v", s, ok)
 		}
