@@ -398,6 +398,7 @@ func TestTokens(t *testing.T) {
 	for name, q := range map[string]coffer.ObjectQuery{
 		"of another query": {Skip: p.Skip, NoDeleted: true},
 		"altered":          {Skip: string(altered)},
+		"with a line end":  {Skip: p.Skip[:9] + "\n" + p.Skip[9:]},
 		"too long":         {Skip: strings.Repeat("a", 5000)},
 		"no token":         {Skip: "x"},
 		"a watermark":      {Skip: mark},

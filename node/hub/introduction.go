@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"math/bits"
@@ -61,11 +60,10 @@ func (v *view) introduced(ctx context.Context, owner string, c *merge.Commit) (t
 	}
 	var decoded [3][]byte
 	for i, p := range parts {
-		b, err := base64.RawURLEncoding.Strict().DecodeString(p)
-		if err != nil || strings.ContainsAny(p, "\r\n") {
+		var ok bool
+		if decoded[i], ok = decode64(p); !ok {
 			return "", nil
 		}
-		decoded[i] = b
 	}
 	var alg, kid, sub, id string
 	var crit, b64 json.RawMessage

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"math"
@@ -209,8 +208,8 @@ func (h *hub) value(ctx context.Context, r *row) ([]byte, error) {
 		if k == nil {
 			return nil, corrupt()
 		}
-		b, err := base64.RawURLEncoding.Strict().DecodeString(k.commit.Payload)
-		if err != nil {
+		b, ok := decode64(k.commit.Payload)
+		if !ok {
 			return nil, corrupt()
 		}
 		return b, nil

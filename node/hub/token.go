@@ -41,7 +41,7 @@ func (v *view) place(owner, use string, query any, token, target string) (*place
 	}
 	p := new(place)
 	if len(token) <= maxToken {
-		if b, err := base64.RawURLEncoding.Strict().DecodeString(token); err == nil {
+		if b, ok := decode64(token); ok {
 			if b, ok := open(key, b, bound); ok && json.Unmarshal(b, p) == nil {
 				return p, nil
 			}
@@ -66,3 +66,9 @@ const (
 	newerObjects = "objects since"
 	newerCommits = "commits since"
 )
+
+// decode64 returns the bytes of unpadded base64url, and false for a text that is not the one of its bytes.
+func decode64(s string) ([]byte, bool) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return b, err == nil && base64.RawURLEncoding.EncodedLen(len(b)) == len(s) // the decoder passes over line ends
+}
