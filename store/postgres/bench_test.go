@@ -212,6 +212,26 @@ func BenchmarkReplace(b *testing.B) {
 	}
 }
 
+// BenchmarkOnce notes names, beside a get, which is the least that any request reads.
+func BenchmarkOnce(b *testing.B) {
+	for _, writers := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			s := on(b, servers.Database(b), Options{})
+			defer s.Close()
+			v, d := coffer.NewVaultID(), benchDocument(0)
+			apply(b, s, putting(v, d))
+			until := time.Now().Add(time.Hour)
+			storetest.Duel(b, writers, 250*min(writers, 8), &storetest.Side{Name: "once", Do: func(int) error {
+				_, err := s.Once(b.Context(), coffer.NewObjectID(), until)
+				return err
+			}}, &storetest.Side{Name: "get", Do: func(int) error {
+				_, err := s.Get(b.Context(), v, d.ID)
+				return err
+			}})
+		})
+	}
+}
+
 // BenchmarkVaults makes durable inserts into a thousand vaults in turn.
 func BenchmarkVaults(b *testing.B) {
 	for _, writers := range []int{1, 16, 64} {
