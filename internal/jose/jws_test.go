@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"strings"
@@ -142,6 +143,21 @@ func TestHeader(t *testing.T) {
 	var h struct{}
 	if err := (&JWS{Protected: encode64([]byte(fits))}).Header(&h); err != nil || len(fits) != MaxHeader {
 		t.Errorf("the longest header: %v", err)
+	}
+}
+
+// TestSegment has every byte at every place.
+func TestSegment(t *testing.T) {
+	for n := range 9 {
+		for at := range n {
+			for c := range 256 {
+				b := bytes.Repeat([]byte("A"), n)
+				b[at] = byte(c)
+				if _, ok := Decode64(string(b)); ok != CheckSegment(string(b)) {
+					t.Errorf("%q: %v", b, !ok)
+				}
+			}
+		}
 	}
 }
 
