@@ -3,7 +3,6 @@ package hub
 import (
 	"bytes"
 	"context"
-	"io"
 	"maps"
 	"net/http"
 	"strconv"
@@ -224,7 +223,7 @@ func (c *call) serve() error {
 		return c.post()
 	case http.MethodGet, http.MethodHead:
 		c.route = describeRoute
-		c.write(http.StatusOK, jsonType, string(c.description))
+		c.write(http.StatusOK, jsonType, c.description)
 		return nil
 	case http.MethodOptions:
 		h := c.out.Header()
@@ -307,15 +306,15 @@ func (c *call) reply(payload []byte) error {
 	if err != nil {
 		return coffer.E("answer", coffer.KindOf(err), err)
 	}
-	c.write(http.StatusOK, envelopeType, e)
+	c.write(http.StatusOK, envelopeType, []byte(e))
 	return nil
 }
 
 // sendTime is how long a client may take to receive an answer, and as much longer for its size as for that of a body.
 const sendTime = time.Minute
 
-// write writes a whole answer.
-func (c *call) write(status int, contentType []string, body string) {
+// write writes a whole answer: bytes, since net/http cuts a text into small pieces.
+func (c *call) write(status int, contentType []string, body []byte) {
 	h := c.out.Header()
 	h["Content-Type"] = contentType
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
@@ -323,7 +322,7 @@ func (c *call) write(status int, contentType []string, body string) {
 	_ = rc.SetWriteDeadline(time.Now().Add(sendTime + time.Duration(len(body)/slowest)*time.Second))
 	c.status = status
 	c.out.WriteHeader(status)
-	n, _ := io.WriteString(c.out, body) // a client that went away needs no answer
+	n, _ := c.out.Write(body) // a client that went away needs no answer
 	c.written += int64(n)
 }
 
@@ -338,7 +337,7 @@ func (c *call) fail(err error) {
 		_ = http.NewResponseController(c.out).SetReadDeadline(time.Now().Add(discardTime))
 	}
 	maps.Copy(c.out.Header(), f.header)
-	c.write(f.status, jsonType, string(f.body(now)))
+	c.write(f.status, jsonType, f.body(now))
 }
 
 // report tells of a failure of ours, unless it is that the client left.
