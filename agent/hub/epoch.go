@@ -79,24 +79,19 @@ func (h *Hub) wire(ctx context.Context, k Kind) (Kind, error) {
 		k.Context, k.Type = privateContext, base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 		return k, nil
 	}
-	d, err := h.deliveries(ctx, false)
-	if err != nil {
-		return k, err
-	}
-	for again := true; ; again = false {
-		for _, g := range d {
+	for _, age := range [...]time.Duration{anyAge, justNow} {
+		list, err := h.deliveries(ctx, age)
+		if err != nil {
+			return k, err
+		}
+		for _, g := range list {
 			if g.Keys.Kind.kind() == k {
 				k.Context, k.Type = g.permission.Context, g.permission.Type
 				return k, nil
 			}
 		}
-		if !again {
-			return k, coffer.Errorf("hub", coffer.Denied, "the kind was not granted")
-		}
-		if d, err = h.deliveries(ctx, true); err != nil {
-			return k, err
-		}
 	}
+	return k, coffer.Errorf("hub", coffer.Denied, "the kind was not granted")
 }
 
 // epochs are the owner's present epochs.

@@ -221,7 +221,7 @@ func (i *imported) flush(ctx context.Context) error {
 	batch := i.batch
 	i.batch, i.size = nil, 0
 	err := i.adopt(ctx, batch)
-	if err == nil || len(batch) == 0 || !i.ofSome(batch, err) {
+	if err == nil || !i.ofSome(batch, err) {
 		return err
 	}
 	// It takes all of them or none. What keeps it from the others is found, unless it is the hub itself.
@@ -251,11 +251,11 @@ func (i *imported) each(ctx context.Context, batch []*merge.Commit, err error) e
 		if m.Header.Operation == merge.Create {
 			i.out[m.Object] = true
 		}
-		if !errors.Is(i.left, coffer.Unavailable) && !errors.Is(err, coffer.NotExist) {
+		switch {
+		case errors.Is(err, coffer.Unavailable):
+			i.left = coffer.Errorf("import", coffer.Unavailable, "what others left who cannot be verified now was left out")
+		case i.left == nil && !errors.Is(err, coffer.NotExist):
 			i.left = coffer.Errorf("import", coffer.Corrupt, "what others left who cannot be verified any more was left out")
-			if errors.Is(err, coffer.Unavailable) {
-				i.left = coffer.Errorf("import", coffer.Unavailable, "what others left who cannot be verified now was left out")
-			}
 		}
 		return nil
 	}

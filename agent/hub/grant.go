@@ -569,36 +569,36 @@ func (h *Hub) Revoke(ctx context.Context, id coffer.CommitRev) error {
 	}
 	// The epoch ends first: what is interrupted after that is done again, and costs an epoch.
 	k := g.kindOf()
-	for ended := false; ; ended = true {
-		e, err := h.latest(ctx, k)
-		if err != nil {
+	if err := h.endEpoch(ctx, k); err != nil {
+		return err
+	}
+	if err := h.remove(ctx, r); err != nil {
+		return err
+	}
+	for known := len(r.commits) + 1; ; known = len(r.commits) {
+		if r, err = h.one(ctx, permissionKind, id); err != nil {
 			return err
 		}
-		if e.Epoch++; e.Epoch > maxEpoch {
-			return coffer.Errorf("revoke", coffer.Exhausted, "the keys of the kind were changed too often")
-		}
-		if err := h.advance(ctx, e); err != nil {
-			return err
-		}
-		if !ended {
-			if err := h.remove(ctx, r); err != nil {
-				return err
-			}
+		if len(r.commits) <= known {
+			return h.redeliver(ctx, k)
 		}
 		// Another device that began the same epoch, to revoke another permission, may have sent its keys by this one.
-		there, err := h.one(ctx, permissionKind, id)
-		if err != nil {
+		if err := h.endEpoch(ctx, k); err != nil {
 			return err
 		}
-		known := len(r.commits)
-		if !ended {
-			known++ // it was removed
-		}
-		if r = there; len(r.commits) <= known {
-			break
-		}
 	}
-	return h.redeliver(ctx, k)
+}
+
+// endEpoch begins the next epoch of a kind. Exhausted when there have been too many.
+func (h *Hub) endEpoch(ctx context.Context, k Kind) error {
+	e, err := h.latest(ctx, k)
+	if err != nil {
+		return err
+	}
+	if e.Epoch++; e.Epoch > maxEpoch {
+		return coffer.Errorf("revoke", coffer.Exhausted, "the keys of the kind were changed too often")
+	}
+	return h.advance(ctx, e)
 }
 
 // redeliver sends all who may read a kind the keys as of now.
@@ -654,18 +654,14 @@ type deliveries struct {
 	list []*grantRecord
 }
 
-// deliveries returns the grants to oneself that come with keys, as they are, or were a second ago; or, unless they are to
-// be read again, as they were last read.
-func (h *Hub) deliveries(ctx context.Context, again bool) ([]*grantRecord, error) {
-	age := time.Duration(math.MaxInt64)
-	if again {
-		age = time.Second
-	}
-	return h.deliveriesOf(ctx, age)
-}
+// How old what is known of deliveries may be.
+const (
+	anyAge  time.Duration = math.MaxInt64
+	justNow               = time.Second
+)
 
-// deliveriesOf returns the grants to oneself that come with keys, read less than so long ago.
-func (h *Hub) deliveriesOf(ctx context.Context, age time.Duration) ([]*grantRecord, error) {
+// deliveries returns the grants to oneself that come with keys, as they are, or were less than so long ago.
+func (h *Hub) deliveries(ctx context.Context, age time.Duration) ([]*grantRecord, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.o.Now()
@@ -694,8 +690,8 @@ func (h *Hub) deliveriesOf(ctx context.Context, age time.Duration) ([]*grantReco
 // these do not open it, those that are delivered now.
 func (h *Hub) openAsGuest(ctx context.Context, k Kind, e *envelope) (*inside, error) {
 	failed := coffer.Errorf("open", coffer.Denied, "the object's key was not delivered")
-	for _, again := range [...]bool{false, true} {
-		list, err := h.deliveries(ctx, again)
+	for _, age := range [...]time.Duration{anyAge, justNow} {
+		list, err := h.deliveries(ctx, age)
 		if err != nil {
 			return nil, err
 		}
@@ -733,8 +729,8 @@ func (b *bundle) of(k Kind, epoch uint32, s salt) (list []objectKey) {
 // guestWriting completes what an object in somebody else's hub is to be sealed with: the newest key that was delivered
 // for it; none when there is none. Like other devices of the owner's, it hears of a new epoch in time.
 func (h *Hub) guestWriting(ctx context.Context, k Kind, w writing) (writing, error) {
-	for _, age := range [...]time.Duration{fresh, time.Second} {
-		list, err := h.deliveriesOf(ctx, age)
+	for _, age := range [...]time.Duration{fresh, justNow} {
+		list, err := h.deliveries(ctx, age)
 		if err != nil {
 			return w, err
 		}
