@@ -10,24 +10,34 @@ import (
 	"github.com/cofferhq/coffer/grant"
 )
 
-// fresh reports whether a message is none that was sent before. One that names hubs brings no token, but says when it was
-// made. Unavailable when nobody can tell.
-func (s *Server) fresh(ctx context.Context, m *grant.Message) (bool, error) {
+// take notes that a message was taken, and refuses one that was taken before. One that names hubs brings no token, but says
+// when it was made. Unavailable when nobody can tell.
+func (s *Server) take(ctx context.Context, m *grant.Message) error {
 	now, made := s.o.Now(), m.Made
+	var good bool
 	if m.Hubs == nil {
-		var ok bool
-		if made, ok = s.tokens.check(m.Token, m.Signer(), now); !ok {
-			return false, nil
-		}
-	} else if made.After(now.Add(messageSkew)) || !now.Before(made.Add(tokenLife)) {
-		return false, nil
+		made, good = s.tokens.check(m.Token, m.Signer(), now)
+	} else {
+		good = !made.After(now.Add(messageSkew)) && now.Before(made.Add(tokenLife))
+	}
+	if !good {
+		return unauthenticated
 	}
 	name := s.tokens.nonce(m.Signer(), m.Nonce)
+	var first bool
 	if s.o.Once != nil {
-		return s.o.Once(ctx, name, made.Add(tokenLife))
+		var err error
+		if first, err = s.o.Once(ctx, name, made.Add(tokenLife)); err != nil {
+			return err
+		}
+	} else {
+		early := m.Hubs != nil && made.Before(s.o.Since.Add(messageSkew))
+		first = !early && s.nonces.use(name, made, now)
 	}
-	early := m.Hubs != nil && made.Before(s.o.Since.Add(messageSkew))
-	return !early && s.nonces.use(name, made, now), nil
+	if !first {
+		return unauthenticated
+	}
+	return nil
 }
 
 // A nonceName stands for a nonce and who used it. Only who has the secret can tell for which.
@@ -35,7 +45,7 @@ type nonceName = [16]byte
 
 // nonce returns the name of a nonce.
 func (t tokens) nonce(signer, nonce string) nonceName {
-	m := hmac.New(sha256.New, t.key)
+	m := hmac.New(sha256.New, t.names)
 	m.Write([]byte(signer))
 	m.Write([]byte{0}) // in no identifier
 	m.Write([]byte(nonce))

@@ -53,11 +53,8 @@ func (c *call) open(ctx context.Context, decrypt decrypter, body string) (*grant
 		return nil, unauthenticated
 	}
 	if !asksForToken(m) {
-		switch fresh, err := c.fresh(ctx, m); {
-		case err != nil:
+		if err := c.take(ctx, m); err != nil {
 			return nil, err
-		case !fresh:
-			return nil, unauthenticated
 		}
 	}
 	c.from.nonce = m.Nonce

@@ -18,13 +18,16 @@ const (
 // identifier that it is for. It names nobody, and only who has the secret can tell for whom it is.
 const tokenSize = 8 + sha256.Size
 
-// tokens makes and checks access tokens.
-type tokens struct{ key []byte }
+// tokens makes and checks access tokens, and names the nonces that come with them.
+type tokens struct{ key, names []byte }
 
 func newTokens(secret [32]byte) tokens {
-	m := hmac.New(sha256.New, secret[:])
-	m.Write([]byte("coffer hub access token 1"))
-	return tokens{m.Sum(nil)}
+	derive := func(label string) []byte {
+		m := hmac.New(sha256.New, secret[:])
+		m.Write([]byte(label))
+		return m.Sum(nil)
+	}
+	return tokens{derive("coffer hub access token 1"), derive("coffer hub nonce 1")}
 }
 
 // issue returns a token for the identifier.
