@@ -10,8 +10,9 @@ import (
 )
 
 // Build makes a signed commit. Of the header it needs all but Issuer, ObjectID of creates, and Meta; CommittedText is
-// made from CommittedAt, with digits beyond milliseconds if it has any: they count for nothing but the revision. sign signs the input with the key that the header names; what it fails with is returned.
-// Otherwise errors are those of [Parse]: Build makes nothing that Parse refuses.
+// made from CommittedAt, with digits beyond milliseconds if it has any: they count for nothing but the revision. sign signs
+// the input with the key that the header names; what it fails with is returned. Otherwise errors are those of [Parse]:
+// Build makes nothing that Parse refuses.
 func Build(h Header, payload []byte, sign func(input []byte) ([]byte, error)) (*coffer.Commit, error) {
 	if h.Meta != nil && jose.Valid(h.Meta) != nil {
 		return nil, fault("commit.protected.meta", "not JSON")

@@ -391,10 +391,9 @@ func cutNumber(b []byte) (n uint64, rest []byte, ok bool) {
 
 // decodeExact fills dst from its unpadded base64url.
 func decodeExact(dst, text []byte) bool {
-	var b [24]byte
 	if len(text) != base64.RawURLEncoding.EncodedLen(len(dst)) {
 		return false
 	}
-	n, err := base64.RawURLEncoding.Strict().Decode(b[:], text)
-	return err == nil && n == copy(dst, b[:n]) && n == len(dst) // line breaks are passed over
+	n, err := base64.RawURLEncoding.Strict().Decode(dst, text)
+	return err == nil && n == len(dst) // line breaks are passed over
 }

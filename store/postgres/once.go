@@ -32,7 +32,7 @@ func (s *Store) Once(ctx context.Context, name [16]byte, until time.Time) (first
 		})
 		s.health.note(ctx, err)
 		if err == nil || try == maxReads || !unsent(err) || !passing(err) || !pause(ctx, try) {
-			return first && err == nil, failure(ctx, op, err)
+			return first, failure(ctx, op, err)
 		}
 	}
 }
